@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * The engine's inside door: everything that runs a program comes through engine_submit(). One thread, on the
+ * engine's loop. Used by the doors in src/daemon/ (the command's, HTTP). Runs unprivileged. */
+#ifndef SBX_ENGINE_ENGINE_H
+#define SBX_ENGINE_ENGINE_H
+
+#include <jansson.h>
+#include "base/loop.h"
+#include "policy/policy.h"
+
+struct engine;
+struct execution;
+
+/* Called on the loop. Data is valid during the call only. done is called exactly once and is the last call;
+ * the execution is gone after it. result is one object of the shape in the design (borrowed reference).
+ * Any but done may be NULL. */
+struct execution_sink {
+	void (*output)(void *arg, int stream, const char *data, size_t len); /* stream 1 or 2 */
+	void (*event)(void *arg, const json_t *event);
+	void (*sample)(void *arg, const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
+	void (*done)(void *arg, json_t *result);
+	void *arg;
+};
+
+struct execution_request {
+	const struct sbx_policy *policy; /* checked; copied */
+	const char *code;		 /* copied; UTF-8 without NUL, checked by engine_submit */
+	size_t code_len;
+	const char *filename; /* NULL: "<program>" */
+	const char *cwd;      /* the caller's working directory, absolute; NULL: none */
+	const char *stdin_data; /* copied */
+	size_t stdin_len;
+	bool stdin_open; /* more will come by execution_stdin() */
+	int peer_fd;	 /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+};
+
+/* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER, and BUSY) come back
+ * here or, if found later, as done() with status "fault". 0: done() will be called, never from inside this. */
+int engine_submit(struct engine *engine, const struct execution_request *request,
+		  const struct execution_sink *sink, struct execution **ret_execution, struct sbx_err *err);
+int execution_stdin(struct execution *execution, const char *data, size_t len); /* -ENOBUFS over 1 MiB unread */
+void execution_stdin_close(struct execution *execution);
+void execution_cancel(struct execution *execution); /* status "killed"; done() still comes */
+const char *execution_id(const struct execution *execution);
+
+struct loop *engine_loop(struct engine *engine);
+json_t *engine_health(struct engine *engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+
+#endif

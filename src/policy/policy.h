@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ * The policy: one plain struct and one field table (policy_fields). Parsing (JSON, YAML, key=value), validation,
+ * ceilings, printing and docs/policy.md are all derived from the table. Engine and command; never the broker. */
+#ifndef SBX_POLICY_POLICY_H
+#define SBX_POLICY_POLICY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sbx.h"
+
+enum policy_type {
+	POLICY_INT,	/* int64_t */
+	POLICY_NUMBER,	/* double */
+	POLICY_BOOL,	/* bool */
+	POLICY_STRING,	/* char *, owned */
+	POLICY_LIST,	/* struct policy_list of strings */
+	POLICY_MAP,	/* struct policy_list of "KEY=VALUE" strings, sorted by key, keys unique */
+	POLICY_CHOICE,	/* int, index into choices */
+};
+
+struct policy_list {
+	size_t count;
+	char **items;
+};
+
+enum policy_degraded { POLICY_REFUSE = 0, POLICY_ALLOW = 1 };
+
+/* All memory is owned by the struct: policy_init, policy_copy, policy_clear. */
+struct sbx_policy {
+	int64_t max_memory_mb;
+	double max_cpu_percent;
+	double max_cpu_time;	   /* seconds, 0 = none */
+	double max_execution_time; /* seconds */
+	int64_t max_processes;
+	int64_t max_output_bytes;
+	int64_t max_disk_mb;
+	int64_t max_open_files;
+	bool allow_file_operations;
+	struct policy_list allowed_directories;
+	bool network_access;
+	struct policy_list allowed_hosts;
+	bool allow_imports;
+	struct policy_list allowed_modules;
+	bool allow_subprocess;
+	struct policy_list preload; /* a name that ends in '?' is skipped where it is not installed */
+	char *python;		    /* "" until resolved: the default interpreter */
+	struct policy_list environment;
+	int degraded; /* enum policy_degraded */
+};
+
+struct policy_field {
+	const char *name;
+	enum policy_type type;
+	size_t offset;
+	double min, max;	    /* numbers; list and map: count; string: length; inclusive */
+	const char *const *choices; /* POLICY_CHOICE, NULL-terminated */
+	const char *unit;	    /* "MiB", "s", "%", "bytes", "" */
+	const char *meaning;	    /* one sentence, English */
+	const char *meaning_zh;	    /* one sentence, Chinese */
+	bool ignored;		    /* accepted for the first version's sake (check_interval) */
+	/* more validation of one list item or string: 0, or -EINVAL with err filled; NULL: none */
+	int (*check)(const char *item, struct sbx_err *err);
+	/* how a ceiling compares: +1 larger is more permissive (numbers, false<true, lists as sets),
+	 * -1 smaller is, 0 not subject to ceilings */
+	int permissive;
+};
+
+extern const struct policy_field policy_fields[];
+extern const size_t policy_field_count;
+
+void policy_init(struct sbx_policy *policy); /* the defaults = preset strict; aborts on no memory */
+int policy_copy(struct sbx_policy *ret, const struct sbx_policy *from);
+void policy_clear(struct sbx_policy *policy);
+
+/* Presets by name: "strict", "data", "open". Replaces *policy. -ENOENT (stage POLICY) for others. */
+int policy_preset(struct sbx_policy *policy, const char *name, struct sbx_err *err);
+const char *policy_preset_name(size_t i);    /* NULL past the last */
+const char *policy_preset_meaning(size_t i); /* English */
+
+/* Set one field from JSON. Wrong type, out of range, unknown field: -EINVAL, stage POLICY, err.field set,
+ * a message that says what was expected, and for an unknown name the nearest known one. */
+int policy_set_json(struct sbx_policy *policy, const char *field, const json_t *value, struct sbx_err *err);
+/* From text as on the command line: JSON where it parses as JSON, else a string; commas make a list where the
+ * field is one; KEY=VALUE pairs where it is a map. */
+int policy_set_text(struct sbx_policy *policy, const char *field, const char *text, struct sbx_err *err);
+/* A JSON object of fields. */
+int policy_set_object(struct sbx_policy *policy, const json_t *object, struct sbx_err *err);
+/* JSON or YAML text (tried as JSON when it starts with '{'); the top is a mapping of fields, optionally with
+ * `preset: NAME` first of all. At most 1 MiB, depth 8, no aliases, anchors or tags, no duplicate keys. */
+int policy_set_document(struct sbx_policy *policy, const char *text, size_t len, struct sbx_err *err);
+/* YAML to the same tree as JSON (used for sandbox.yaml too). */
+int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_err *err);
+
+/* What holds between fields, after the last set: e.g. every grant is well formed. */
+int policy_check(const struct sbx_policy *policy, struct sbx_err *err);
+/* asked <= ceiling in every field, else -EPERM, stage CEILING, field named. */
+int policy_within(const struct sbx_policy *asked, const struct sbx_policy *ceiling, struct sbx_err *err);
+
+json_t *policy_to_json(const struct sbx_policy *policy); /* every field; new reference */
+/* For results and the journal: environment values replaced by "***". */
+json_t *policy_to_json_redacted(const struct sbx_policy *policy);
+int policy_to_yaml(const struct sbx_policy *policy, char **ret_text); /* with meanings as comments; malloc */
+
+/* One granted directory, "PATH", "PATH:ro" or "PATH:rw". */
+struct policy_grant {
+	char path[4096];
+	bool writable;
+};
+int policy_grant_parse(const char *item, struct policy_grant *ret, struct sbx_err *err);
+/* A set of module names with "*" meaning all. Dotted names ask for their top-level part. */
+bool policy_module_allowed(const struct sbx_policy *policy, const char *module);
+
+#endif

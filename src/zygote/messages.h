@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * Every message between our own processes, in one table. Packets are SOCK_SEQPACKET and of fixed size; the
+ * worker's channel is a stream of frames (base/wire.h). Serials are the asker's, and come back unchanged.
+ *
+ *   engine -> broker   struct broker_request	broker answers struct broker_reply	in order
+ *   engine -> jailer   struct jailer_request	jailer answers struct jailer_reply	in order
+ *   engine -> init     struct init_request	init sends struct init_report		any time
+ *   engine -> zygote   struct zygote_request	zygote sends struct zygote_report	any time
+ *   engine -> worker   frame WORKER_RUN	worker sends WORKER_* frames		hostile from STARTED on
+ */
+#ifndef SBX_ZYGOTE_MESSAGES_H
+#define SBX_ZYGOTE_MESSAGES_H
+
+#include <stdint.h>
+#include "sbx.h"
+
+/* Ids: every instance has a block of host uids when it was started as root; each template has a span in it,
+ * mapped to 0..IDS_PER_TEMPLATE-1 of its user namespace Z. 0 is the zygote and the jailer; a live worker has
+ * one of 1.. to itself. Started as an ordinary user Z has the id 0 only, and workers share it. */
+#define IDS_PER_TEMPLATE 65536u
+#define IDS_PER_INSTANCE 1048576u
+#define IDS_BASE 2000000000u
+#define WORKER_UID 1000u /* what a program sees as its uid and gid */
+
+/* ---- broker ---- */
+enum broker_op {
+	BROKER_MAP_IDS = 1,	 /* fd: pidfd of a child of the engine in a new user namespace; index: template */
+	BROKER_CGROUP_ENTER = 2, /* fd: pidfd of a process of ours; index: jail whose cgroup it enters */
+	BROKER_OPEN_TREE = 3,	 /* path, tree_flags, index=template, uid_index; fd: a socket whose peer is the
+				  * caller (SO_PEERCRED), none: as the broker's own user. Answers a detached
+				  * mount. */
+};
+#define TREE_WRITABLE 1u /* else read-only */
+#define TREE_EXEC 2u	 /* else noexec; nosuid and nodev always */
+#define TREE_FILE 4u	 /* path is a file, not a directory */
+#define TREE_IDMAP 8u	 /* the owner outside is WORKER uid_index of template index inside */
+struct broker_request {
+	uint32_t op, serial;
+	uint32_t index, uid_index;
+	uint32_t tree_flags, reserved;
+	char path[4096]; /* absolute, NUL-terminated, no symlink in it that leaves it */
+};
+struct broker_reply {
+	uint32_t op, serial;
+	struct sbx_err err; /* stage NONE: done */
+};
+/* The broker's first packet to the engine, before any request. */
+struct cgroup_host; /* jail/cgroup.h */
+
+/* ---- jailer: pid 1 of a template's pid namespace, uid 0 of its user namespace Z ---- */
+enum jailer_op {
+	JAILER_MOUNT = 1,  /* one tree of the skeleton root: path -> target; fd: a detached mount of it, if any */
+	JAILER_LINK = 2,   /* symlink target -> path (its text) in the skeleton */
+	JAILER_FILE = 3,   /* a small made-up file: target, text in path */
+	JAILER_ZYGOTE = 4, /* start the interpreter; fds: its control socket, its stderr; path: NUL-separated argv,
+			    * argc in count. Answers its pidfd. */
+	JAILER_JAIL = 5,   /* make a jail; fd: the init's control socket. Answers the init's pidfd; the init then
+			    * sends INIT_READY itself. */
+	JAILER_EXTENSION = 6, /* fd: memfd with the extension module; shown to the zygote as EXTENSION_PATH */
+};
+#define EXTENSION_PATH "/.sbx/_sbx.abi3.so"
+/* Which walls to put up: all, but for those that cannot stand here and may be missing. */
+#define WALL_USER 0x001u
+#define WALL_PID 0x002u
+#define WALL_MOUNT 0x004u
+#define WALL_NET 0x008u
+#define WALL_IPC 0x010u
+#define WALL_UTS 0x020u
+#define WALL_CGROUP 0x040u /* the cgroup namespace */
+#define WALL_TIME 0x080u
+#define WALL_PROC 0x100u /* a private /proc */
+#define WALL_CAPS 0x200u
+#define WALL_LANDLOCK 0x400u
+#define WALL_SECCOMP 0x800u
+#define WALL_RLIMITS 0x1000u
+#define WALL_ALL 0x1fffu
+#define MOUNT_OPTIONAL 0x10u /* in jailer_request.tree_flags: a missing source is skipped */
+struct jailer_request {
+	uint32_t op, serial;
+	uint32_t walls;
+	uint32_t uid_index;  /* JAILER_JAIL */
+	uint32_t tree_flags; /* JAILER_MOUNT */
+	uint32_t count;	     /* JAILER_ZYGOTE: argc */
+	uint64_t disk_bytes, disk_inodes; /* JAILER_JAIL: the private tmpfs as the pool has it */
+	char target[1024];
+	char path[8192];
+};
+struct jailer_reply {
+	uint32_t op, serial;
+	struct sbx_err err;
+};
+
+/* ---- init: pid 1 of a jail ---- */
+enum init_op {
+	INIT_DISK = 1,	/* disk_bytes, disk_inodes: resize the private tmpfs. Answered by INIT_DONE. */
+	INIT_GRANT = 2, /* fd: detached mount; path: where. Answered. */
+	INIT_SEAL = 3,	/* the program is about to start: drop every capability; supervise if limits are given.
+			 * Not answered. */
+};
+struct init_request {
+	uint32_t op, serial;
+	uint64_t disk_bytes, disk_inodes;
+	/* INIT_SEAL, all 0 where a cgroup keeps the limit: */
+	uint64_t memory_bytes; /* above what the worker has now */
+	uint32_t cpu_percent;
+	uint32_t processes;
+	uint32_t sample_ms; /* report usage this often, 0: never */
+	uint32_t reserved;
+	char path[4096];
+};
+enum init_report_kind {
+	INIT_READY = 1,
+	INIT_DONE = 2,	  /* answers INIT_DISK, INIT_GRANT */
+	INIT_FAILED = 3,  /* err; the jail is unusable */
+	INIT_USAGE = 4,	  /* a sample */
+	INIT_EXCEEDED = 5, /* memory: the jail was over memory_bytes and is stopped (SIGSTOP to all) */
+};
+struct init_report {
+	uint32_t kind, serial;
+	uint64_t memory_bytes, cpu_us, tmpfs_bytes;
+	uint32_t processes, processes_peak;
+	struct sbx_err err;
+};
+
+/* ---- zygote ---- */
+struct zygote_request {
+	uint32_t serial; /* fork a worker; fds: pidfd of the jail's init, worker's end of its channel */
+	uint32_t walls;
+};
+enum zygote_report_kind {
+	ZYGOTE_READY = 1,
+	ZYGOTE_FORKED = 2, /* fd: the worker's pidfd */
+	ZYGOTE_EXITED = 3, /* wait_status of worker `serial` */
+	ZYGOTE_FAILED = 4, /* err; serial 0: the template itself failed (its last report) */
+};
+struct zygote_report {
+	uint32_t kind, serial;
+	int32_t wait_status;
+	uint32_t python_version; /* READY: PY_VERSION_HEX */
+	uint64_t cpu_us;	 /* EXITED: user and system, with its waited-for children */
+	struct sbx_err err;
+};
+
+/* ---- worker ---- */
+enum worker_frame {
+	/* engine -> worker */
+	WORKER_RUN = 1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
+	/* worker -> engine, before the program */
+	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
+	WORKER_FAILED = 17,  /* struct sbx_err: a step before the program's first instruction failed */
+	WORKER_STARTED = 18, /* all walls up; fd: the seccomp listener if any */
+	/* worker -> engine, from the program's side of the wall: claims */
+	WORKER_EVENT = 32, /* JSON, docs below; at most 16 KiB */
+	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
+};
+#define WORKER_EVENT_MAX (16u << 10)
+#define WORKER_DONE_MAX (32u << 20)
+#define RUN_FILE_OPERATIONS 0x01u
+#define RUN_IMPORTS 0x02u
+#define RUN_NETWORK 0x04u
+#define RUN_SUBPROCESS 0x08u
+#define RUN_LISTENER 0x10u /* make a seccomp listener */
+struct worker_run {
+	uint32_t walls;	     /* WALL_LANDLOCK, WALL_SECCOMP, WALL_RLIMITS, ... */
+	uint32_t flags;	     /* RUN_* */
+	uint32_t cpu_threads; /* for OPENBLAS_NUM_THREADS and its kin */
+	uint32_t open_files;
+	uint32_t processes;
+	uint32_t reserved;
+	uint64_t data_bytes; /* RLIMIT_DATA above what the worker has now; 0: none */
+	uint64_t file_bytes; /* RLIMIT_FSIZE */
+	uint64_t memory_bytes; /* the policy's limit, for the interpreter's own judgement of MemoryError */
+	/* sections, in this order, right behind the struct: */
+	uint32_t filter_len;	  /* struct sock_filter[] in bytes */
+	uint32_t code_len;	  /* UTF-8 */
+	uint32_t filename_len;	  /* UTF-8, for tracebacks */
+	uint32_t modules_len;	  /* allowed_modules, each with its NUL */
+	uint32_t environment_len; /* KEY=VALUE, each with its NUL */
+	uint32_t grants_len;	  /* "r" or "w" and an absolute path, each with its NUL */
+	uint32_t cwd_len;	  /* absolute path, no NUL; 0: stay in /work */
+	uint32_t reserved2;
+};
+#define WORKER_RUN_MAX (24u << 20)
+/*
+ * WORKER_EVENT: {"kind": "import" | "open" | "connect" | "exec" | ..., "subject": "numpy",
+ *		  "rule": "allowed_modules", "line": 3 or null, "remedy": "add \"numpy\" to allowed_modules"}
+ * WORKER_DONE:  {"outcome": "ok" | "error" | "exit",
+ *		  "exit_code": int,			  with "exit" (SystemExit)
+ *		  "result": tagged value,		  docs/results.md
+ *		  "result_source": "__result__" | "expression" | null,
+ *		  "result_repr": str or null,
+ *		  "error": {"name", "value", "traceback", "line"} or null,
+ *		  "cause": "denied" | "disk" | "processes" | "memory" | null,  the interpreter's view of an uncaught
+ *		  exception; the engine believes it only next to evidence of its own
+ *		  "displays": [{mime: data}]}
+ */
+
+#endif
