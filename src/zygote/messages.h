@@ -2,7 +2,8 @@
  * Every message between our own processes, in one table. Packets are SOCK_SEQPACKET and of fixed size; the
  * worker's channel is a stream of frames (base/wire.h). Serials are the asker's, and come back unchanged.
  *
- *   engine -> broker   struct broker_request	broker answers struct broker_reply	in order
+ *   engine -> broker   struct broker_request	broker answers struct broker_reply	in order, on two sockets:
+ *						one for BROKER_CGROUP_ENTER, which can take 100 ms, one for the rest
  *   engine -> jailer   struct jailer_request	jailer answers struct jailer_reply	in order
  *   engine -> init     struct init_request	init sends struct init_report		any time
  *   engine -> zygote   struct zygote_request	zygote sends struct zygote_report	any time
@@ -12,6 +13,7 @@
 #define SBX_ZYGOTE_MESSAGES_H
 
 #include <stdint.h>
+#include "jail/cgroup.h"
 #include "sbx.h"
 
 /* Ids: every instance has a block of host uids when it was started as root; each template has a span in it,
@@ -28,7 +30,8 @@ enum broker_op {
 	BROKER_CGROUP_ENTER = 2, /* fd: pidfd of a process of ours; index: jail whose cgroup it enters */
 	BROKER_OPEN_TREE = 3,	 /* path, tree_flags, index=template, uid_index; fd: a socket whose peer is the
 				  * caller (SO_PEERCRED), none: as the broker's own user. Answers a detached
-				  * mount. */
+				  * mount. Only when started as root. */
+	BROKER_RESOLVE = 4,	 /* path: answers its realpath(3) */
 };
 #define TREE_WRITABLE 1u /* else read-only */
 #define TREE_EXEC 2u	 /* else noexec; nosuid and nodev always */
@@ -38,25 +41,34 @@ struct broker_request {
 	uint32_t op, serial;
 	uint32_t index, uid_index;
 	uint32_t tree_flags, reserved;
-	char path[4096]; /* absolute, NUL-terminated, no symlink in it that leaves it */
+	char path[4096]; /* absolute, NUL-terminated */
 };
 struct broker_reply {
 	uint32_t op, serial;
 	struct sbx_err err; /* stage NONE: done */
+	char path[4096];    /* BROKER_RESOLVE */
 };
-/* The broker's first packet to the engine, before any request. */
-struct cgroup_host; /* jail/cgroup.h */
+/* The broker's first packet to the engine on the first socket, and to whoever started the broker. */
+struct broker_hello {
+	uint32_t root;	    /* 1: the engine has dropped to ids_base + IDS_PER_INSTANCE - 1; 0: it has the starter's uid */
+	uint32_t ids_base;  /* with root: first host uid of this instance's block */
+	uint32_t starter_uid, starter_gid;
+	char why_no_cgroup[256];
+	struct cgroup_host cgroup;
+};
 
 /* ---- jailer: pid 1 of a template's pid namespace, uid 0 of its user namespace Z ---- */
 enum jailer_op {
 	JAILER_MOUNT = 1,  /* one tree of the skeleton root: path -> target; fd: a detached mount of it, if any */
 	JAILER_LINK = 2,   /* symlink target -> path (its text) in the skeleton */
 	JAILER_FILE = 3,   /* a small made-up file: target, text in path */
-	JAILER_ZYGOTE = 4, /* start the interpreter; fds: its control socket, its stderr; path: NUL-separated argv,
-			    * argc in count. Answers its pidfd. */
+	JAILER_ZYGOTE = 4, /* start the interpreter; fds: its control socket, its stderr, its seccomp filter (memfd);
+			    * path: NUL-separated: the file, then argv; count: argc. Answers its pidfd. */
 	JAILER_JAIL = 5,   /* make a jail; fd: the init's control socket. Answers the init's pidfd; the init then
 			    * sends INIT_READY itself. */
 	JAILER_EXTENSION = 6, /* fd: memfd with the extension module; shown to the zygote as EXTENSION_PATH */
+	JAILER_TREE = 7, /* path, tree_flags: answers a detached mount of it. Only where the starter is no root; then
+			  * the jailer has the starter's rights to files. */
 };
 #define EXTENSION_PATH "/.sbx/_sbx.abi3.so"
 /* Which walls to put up: all, but for those that cannot stand here and may be missing. */

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: pid 1 of a jail (init.h).
+ * Process: a clone of the jailer in new user, pid, mount, net, ipc, uts and cgroup namespaces; WORKER_UID inside,
+ *   with all capabilities over these namespaces until INIT_SEAL, none afterwards.
+ * Trusts: the engine on its control socket. Nothing of the program's is read but numbers of /proc.
+ * Invariants: it ends when the control socket does, and the kernel then ends everything in the jail; it is not
+ *   dumpable while a program runs, so that no program of the same uid reaches its memory or descriptors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "base/wire.h"
+#include "jail/caps.h"
+#include "jail/init.h"
+#include "jail/supervise.h"
+
+struct init {
+	int control_fd, signal_fd, proc_fd;
+	struct root_view view;
+	bool supervising;
+	struct supervise supervise;
+	uint32_t sample_ms;
+	uint64_t next_tick_us, next_sample_us; /* CLOCK_MONOTONIC, 0: none */
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+static void report(const struct init *init, const struct init_report *report)
+{
+	/* An engine that does not listen any more ends us by closing its end; nothing else to do here. */
+	(void)wire_send(init->control_fd, report, sizeof(*report), NULL, 0);
+}
+
+static void report_kind(const struct init *init, uint32_t kind, uint32_t serial, const struct sbx_err *err)
+{
+	struct init_report r = { .kind = kind, .serial = serial };
+
+	if (err)
+		r.err = *err;
+	report(init, &r);
+}
+
+static void report_usage(const struct init *init, uint32_t kind)
+{
+	const struct supervise_usage *u = &init->supervise.usage;
+	struct init_report r = {
+		.kind = kind,
+		.memory_bytes = kind == INIT_EXCEEDED ? u->memory_peak_bytes : u->memory_bytes,
+		.cpu_us = u->cpu_us,
+		.tmpfs_bytes = u->tmpfs_bytes,
+		.processes = u->processes,
+		.processes_peak = u->processes_peak,
+	};
+
+	report(init, &r);
+}
+
+static int become_worker(struct sbx_err *err)
+{
+	if (setresgid(WORKER_UID, WORKER_UID, WORKER_UID) < 0)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "setresgid of the init");
+	/* EPERM where the starter is an ordinary user: setgroups(2) is denied in such a user namespace. */
+	if (setgroups(0, NULL) < 0 && errno != EPERM)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "setgroups of the init");
+	if (setresuid(WORKER_UID, WORKER_UID, WORKER_UID) < 0)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "setresuid of the init");
+	/* After the change of uid, which clears it. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "PR_SET_PDEATHSIG");
+	return 0;
+}
+
+static int build(struct init *init, const struct init_start *start, struct sbx_err *err)
+{
+	const struct root_private priv = {
+		.bytes = start->request->disk_bytes,
+		.inodes = start->request->disk_inodes,
+		.proc = start->request->walls & WALL_PROC,
+	};
+	int r;
+
+	r = become_worker(err);
+	if (r < 0)
+		return r;
+	if (setsid() < 0 && errno != EPERM)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "setsid");
+	r = root_enter(start->root, &priv, &init->view, err);
+	if (r < 0)
+		return r;
+	if ((start->request->walls & WALL_UTS) &&
+	    (sethostname("sandbox", 7) < 0 || setdomainname("(none)", 6) < 0))
+		return err_set_plain(err, SBX_AT_JAIL, errno, "sethostname");
+	init->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return 0;
+}
+
+static void seal(struct init *init, const struct init_request *request)
+{
+	const struct supervise_limits limits = {
+		.memory_bytes = request->memory_bytes,
+		.cpu_percent = request->cpu_percent,
+		.processes = request->processes,
+	};
+	struct sbx_err err = { 0 };
+
+	fd_close(&init->view.rw_fd);
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || caps_no_new_privs(&err) < 0 || caps_keep(0, &err) < 0) {
+		report_kind(init, INIT_FAILED, request->serial, &err);
+		_exit(1);
+	}
+	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 && request->sample_ms == 0)
+		return;
+	if (supervise_begin(&init->supervise, &limits, init->proc_fd, init->view.private_fd, &err) < 0) {
+		report_kind(init, INIT_FAILED, request->serial, &err);
+		_exit(1);
+	}
+	init->supervising = true;
+	init->sample_ms = request->sample_ms;
+	init->next_tick_us = now_us();
+	init->next_sample_us = request->sample_ms ? now_us() : 0;
+}
+
+static void handle(struct init *init)
+{
+	struct init_request request;
+	struct sbx_err err = { 0 };
+	int tree = -1, r;
+	size_t count = 0;
+
+	r = wire_recv(init->control_fd, &request, sizeof(request), &tree, 1, &count);
+	if (r == -EAGAIN || r == -EINTR)
+		return;
+	if (r < 0)
+		_exit(0); /* the engine let go of this jail */
+	if (count == 0)
+		tree = -1;
+	request.path[sizeof(request.path) - 1] = '\0';
+	switch ((enum init_op)request.op) {
+	case INIT_DISK:
+		r = root_resize(&init->view, request.disk_bytes, request.disk_inodes, &err);
+		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
+		break;
+	case INIT_GRANT:
+		r = tree < 0 ? err_set_plain(&err, SBX_AT_GRANT, EBADF, "a grant without its tree") :
+			       root_grant(&init->view, tree, request.path, &err);
+		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
+		break;
+	case INIT_SEAL:
+		seal(init, &request);
+		break;
+	default:
+		_exit(1);
+	}
+	fd_close(&tree);
+}
+
+static void reap(struct init *init)
+{
+	struct signalfd_siginfo info[8];
+	struct rusage usage;
+
+	/* Only that something is there matters; the signals themselves coalesce. */
+	(void)!read(init->signal_fd, info, sizeof(info));
+	while (wait4(-1, NULL, WNOHANG, &usage) > 0)
+		if (init->supervising)
+			supervise_reaped(&init->supervise,
+					 (uint64_t)usage.ru_utime.tv_sec * 1000000u + (uint64_t)usage.ru_utime.tv_usec +
+						 (uint64_t)usage.ru_stime.tv_sec * 1000000u +
+						 (uint64_t)usage.ru_stime.tv_usec);
+}
+
+static void supervise(struct init *init)
+{
+	uint64_t now = now_us();
+	int r;
+
+	if (now >= init->next_tick_us) {
+		r = supervise_tick(&init->supervise);
+		if (r == 0) {
+			report_usage(init, INIT_EXCEEDED);
+			init->supervising = false;
+			return;
+		}
+		if (r < 0) {
+			/* Blind: fail closed. The engine sees the jail gone without a verdict. */
+			struct sbx_err err = { 0 };
+
+			(void)err_set_plain(&err, SBX_AT_JAIL, -r, "the supervisor cannot see its jail");
+			report_kind(init, INIT_FAILED, 0, &err);
+			_exit(1);
+		}
+		init->next_tick_us = now_us() + (uint64_t)r;
+	}
+	if (init->next_sample_us && now >= init->next_sample_us) {
+		report_usage(init, INIT_USAGE);
+		init->next_sample_us = now + (uint64_t)init->sample_ms * 1000u;
+	}
+}
+
+static struct timespec until(const struct init *init)
+{
+	uint64_t at = init->next_tick_us, now = now_us();
+	uint64_t wait;
+
+	if (init->next_sample_us && init->next_sample_us < at)
+		at = init->next_sample_us;
+	wait = at > now ? at - now : 0;
+	return (struct timespec){ .tv_sec = (time_t)(wait / 1000000u), .tv_nsec = (long)(wait % 1000000u) * 1000 };
+}
+
+_Noreturn void init_main(const struct init_start *start)
+{
+	static struct init init;
+	struct sbx_err err = { 0 };
+	sigset_t all;
+	char go;
+
+	init.control_fd = start->control_fd;
+	init.view = (struct root_view){ -1, -1 };
+	/* The jailer's end closing means that it failed to map us. */
+	if (fd_read_all(start->go_fd, &go, 1) != 1)
+		_exit(1);
+	(void)close(start->go_fd);
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);
+	if (build(&init, start, &err) < 0) {
+		report_kind(&init, INIT_FAILED, 0, &err);
+		_exit(1);
+	}
+	(void)sigemptyset(&all);
+	(void)sigaddset(&all, SIGCHLD);
+	init.signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (init.signal_fd < 0)
+		_exit(1);
+	report_kind(&init, INIT_READY, 0, NULL);
+	for (;;) {
+		struct pollfd fds[2] = {
+			{ .fd = init.control_fd, .events = POLLIN },
+			{ .fd = init.signal_fd, .events = POLLIN },
+		};
+		struct timespec wait;
+
+		if (init.supervising)
+			wait = until(&init);
+		if (ppoll(fds, 2, init.supervising ? &wait : NULL, NULL) < 0 && errno != EINTR)
+			_exit(1);
+		if (fds[0].revents)
+			handle(&init);
+		if (fds[1].revents)
+			reap(&init);
+		if (init.supervising)
+			supervise(&init);
+	}
+}
