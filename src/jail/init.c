@@ -126,8 +126,10 @@ static void seal(struct init *init, const struct init_request *request)
 		report_kind(init, INIT_FAILED, request->serial, &err);
 		_exit(1);
 	}
-	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 && request->sample_ms == 0)
+	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 && request->sample_ms == 0) {
+		report_kind(init, INIT_DONE, request->serial, NULL);
 		return;
+	}
 	if (supervise_begin(&init->supervise, &limits, init->proc_fd, init->view.private_fd, &err) < 0) {
 		report_kind(init, INIT_FAILED, request->serial, &err);
 		_exit(1);
@@ -136,6 +138,7 @@ static void seal(struct init *init, const struct init_request *request)
 	init->sample_ms = request->sample_ms;
 	init->next_tick_us = now_us();
 	init->next_sample_us = request->sample_ms ? now_us() : 0;
+	report_kind(init, INIT_DONE, request->serial, NULL);
 }
 
 static void handle(struct init *init)

@@ -107,7 +107,7 @@ enum init_op {
 	INIT_DISK = 1,	/* disk_bytes, disk_inodes: resize the private tmpfs. Answered by INIT_DONE. */
 	INIT_GRANT = 2, /* fd: detached mount; path: where. Answered. */
 	INIT_SEAL = 3,	/* the program is about to start: drop every capability; supervise if limits are given.
-			 * Not answered. */
+			 * Answered: a program runs only in a sealed jail. */
 };
 struct init_request {
 	uint32_t op, serial;
@@ -122,7 +122,7 @@ struct init_request {
 };
 enum init_report_kind {
 	INIT_READY = 1,
-	INIT_DONE = 2,	  /* answers INIT_DISK, INIT_GRANT */
+	INIT_DONE = 2,	  /* answers a request */
 	INIT_FAILED = 3,  /* err; the jail is unusable */
 	INIT_USAGE = 4,	  /* a sample */
 	INIT_EXCEEDED = 5, /* memory: the jail was over memory_bytes and is stopped (SIGSTOP to all) */
