@@ -18,6 +18,7 @@ struct execution_sink {
 	void (*output)(void *arg, int stream, const char *data, size_t len); /* stream 1 or 2 */
 	void (*event)(void *arg, const json_t *event);
 	void (*sample)(void *arg, const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
+	void (*stdin_taken)(void *arg, size_t len); /* the program's pipe took so much of execution_stdin() */
 	void (*done)(void *arg, json_t *result);
 	void *arg;
 };
@@ -40,6 +41,8 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 		  const struct execution_sink *sink, struct execution **ret_execution, struct sbx_err *err);
 int execution_stdin(struct execution *execution, const char *data, size_t len); /* -ENOBUFS over 1 MiB unread */
 void execution_stdin_close(struct execution *execution);
+/* While held, the program's output is not read and its writes block: for a caller that reads too slowly. */
+void execution_hold_output(struct execution *execution, bool hold);
 void execution_cancel(struct execution *execution); /* status "killed"; done() still comes */
 const char *execution_id(const struct execution *execution);
 
