@@ -11,6 +11,10 @@
 struct engine;
 struct execution;
 
+/* Receives the broker's hello, probes the walls. The descriptors are those of daemon/broker.h; taken. */
+int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret, struct sbx_err *err);
+void engine_free(struct engine **engine); /* ends everything that it started; sets NULL, takes a pointer to NULL */
+
 /* Called on the loop. Data is valid during the call only. done is called exactly once and is the last call;
  * the execution is gone after it. result is one object of the shape in the design (borrowed reference).
  * Any but done may be NULL. */

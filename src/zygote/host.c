@@ -12,6 +12,8 @@
 #include "jail/filter.h"
 #include "zygote/host.h"
 
+#define LIMIT_CONTROLLERS (CGROUP_MEMORY | CGROUP_CPU | CGROUP_CPUACCT | CGROUP_PIDS)
+
 static void mover_lost(void *arg)
 {
 	struct host *host = arg;
@@ -29,6 +31,10 @@ int host_begin(struct host *host, struct loop *loop, int broker_fd, int mover_fd
 	r = wire_recv(broker_fd, &host->hello, sizeof(host->hello), NULL, 0, &count);
 	if (r < 0)
 		return err_set(err, SBX_AT_ENGINE, -r, "the broker's first message");
+	/* Half a set of controllers would be two ways to keep limits at once: then the supervisor keeps them all. */
+	if (host->hello.cgroup.version != CGROUP_NONE &&
+	    (host->hello.cgroup.controllers & LIMIT_CONTROLLERS) != LIMIT_CONTROLLERS)
+		host->hello.cgroup.version = CGROUP_NONE;
 	r = call_queue_new(loop, mover_fd, sizeof(struct broker_request), sizeof(struct broker_reply), mover_lost,
 			   host, &host->mover);
 	if (r < 0)

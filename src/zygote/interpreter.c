@@ -65,8 +65,9 @@ static int add_prefix(struct host *host, struct interpreter *in, const char *pre
 	if (strcmp(prefix, "/") == 0 || beneath(prefix, "/usr"))
 		return 0;
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", prefix, parts[i]);
-		(void)snprintf(target, sizeof(target), "%s/%s", shown_as, parts[i]);
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", prefix, parts[i]) >= sizeof(path) ||
+		    (size_t)snprintf(target, sizeof(target), "%s/%s", shown_as, parts[i]) >= sizeof(target))
+			return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG, "the interpreter's tree");
 		if (host_resolve(host, path, real, NULL) < 0)
 			continue;
 		r = add_tree(in, real, target, false, err);
@@ -125,8 +126,9 @@ static int add_venv(struct host *host, struct interpreter *in, const char *venv,
 	r = add_prefix(host, in, venv, shown_as, err);
 	if (r < 0)
 		return r;
-	(void)snprintf(path, sizeof(path), "%s/pyvenv.cfg", venv);
-	(void)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as);
+	if ((size_t)snprintf(path, sizeof(path), "%s/pyvenv.cfg", venv) >= sizeof(path) ||
+	    (size_t)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as) >= sizeof(target))
+		return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG, "the interpreter's venv");
 	r = add_tree(in, path, target, true, err);
 	if (r < 0)
 		return r;

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: the engine as a whole: pools by template, filters, walls (engine.h).
+ * Process: the engine; unprivileged; on its loop.
+ * Trusts: the broker. Policies are checked by the policy table before they come here.
+ * Invariants: a run gets every wall, or its policy says that it may miss those that do not stand, or it is refused. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "engine/internal.h"
+#include "jail/filter.h"
+#include "jail/walls.h"
+#include "zygote/interpreter.h"
+
+/* Without them there is no jail to put a program into. */
+#define WALLS_NEEDED (WALL_USER | WALL_PID | WALL_MOUNT)
+
+int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret, struct sbx_err *err)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	int r;
+
+	if (!engine)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "engine");
+	engine->loop = loop;
+	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
+	if (r < 0) {
+		free(engine);
+		return r;
+	}
+	engine->host.walls = walls_standing();
+	*ret = engine;
+	return 0;
+}
+
+void engine_free(struct engine **e)
+{
+	struct engine *engine = *e;
+
+	*e = NULL;
+	if (!engine)
+		return;
+	execution_end_all(engine);
+	for (size_t i = 0; i < engine->pool_count; i++)
+		pool_free(&engine->pools[i]);
+	for (size_t i = 0; i < ENGINE_FILTERS; i++)
+		buf_free(&engine->filters[i]);
+	call_queue_free(&engine->host.mover);
+	buf_free(&engine->host.zygote_filter);
+	free(engine);
+}
+
+struct loop *engine_loop(struct engine *engine)
+{
+	return engine->loop;
+}
+
+int engine_filter(struct engine *engine, unsigned run_flags, bool supervised, const struct buf **ret,
+		  struct sbx_err *err)
+{
+	unsigned known = RUN_NETWORK | RUN_SUBPROCESS | RUN_LISTENER;
+	size_t i = ((run_flags & RUN_NETWORK) ? 1 : 0) | ((run_flags & RUN_SUBPROCESS) ? 2 : 0) |
+		   ((run_flags & RUN_LISTENER) ? 4 : 0) | (supervised ? 8 : 0);
+	int r;
+
+	if (engine->filters[i].len == 0) {
+		r = filter_worker(run_flags & known, supervised, &engine->filters[i], err);
+		if (r < 0) {
+			buf_free(&engine->filters[i]);
+			return r;
+		}
+	}
+	*ret = &engine->filters[i];
+	return 0;
+}
+
+const char *engine_default_python(struct engine *engine, struct sbx_err *err)
+{
+	if (!engine->default_python[0] && interpreter_default(&engine->host, engine->default_python, err) < 0) {
+		engine->default_python[0] = '\0';
+		return NULL;
+	}
+	return engine->default_python;
+}
+
+/* Takes the pool that was idle longest away, with its template if only that is wanted. */
+static struct pool **idlest(struct engine *engine, bool with_template)
+{
+	struct pool **best = NULL;
+
+	for (size_t i = 0; i < engine->pool_count; i++) {
+		struct pool **p = &engine->pools[i];
+
+		if (!pool_is_idle(*p) || (with_template && !pool_has_template(*p)))
+			continue;
+		if (!best || pool_last_used_us(*p) < pool_last_used_us(*best))
+			best = p;
+	}
+	return best;
+}
+
+int engine_pool(struct engine *engine, const struct sbx_policy *policy, const char *python, unsigned run_walls,
+		struct pool **ret, struct sbx_err *err)
+{
+	struct template_spec spec = { .python = python, .walls = run_walls };
+	const char **names;
+	struct pool **idle, *pool = NULL;
+	int r;
+
+	names = calloc(policy->preload.count + 1, sizeof(*names));
+	if (!names)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "template");
+	for (size_t i = 0; i < policy->preload.count; i++)
+		names[i] = policy->preload.items[i];
+	spec.preload = names;
+	for (size_t i = 0; i < engine->pool_count; i++)
+		if (pool_is_spec(engine->pools[i], &spec)) {
+			free(names);
+			*ret = engine->pools[i];
+			return 0;
+		}
+	/* A template is some 20 to 100 MB of memory and a span of ids: those that nobody uses make room. */
+	if (engine->host.spans == 0x7fff && (idle = idlest(engine, true)))
+		pool_drop(*idle);
+	if (engine->pool_count == ENGINE_POOLS_MAX) {
+		idle = idlest(engine, false);
+		if (!idle) {
+			free(names);
+			return err_set(err, SBX_AT_BUSY, EAGAIN, "%u templates are in use", ENGINE_POOLS_MAX);
+		}
+		pool_free(idle);
+		*idle = engine->pools[--engine->pool_count];
+	}
+	r = pool_new(&engine->host, &spec, &pool, err);
+	free(names);
+	if (r < 0)
+		return r;
+	engine->pools[engine->pool_count++] = pool;
+	*ret = pool;
+	return 0;
+}
+
+int engine_walls(const struct engine *engine, const struct sbx_policy *policy, unsigned *ret, struct sbx_err *err)
+{
+	unsigned missing = WALL_ALL & ~engine->host.walls;
+
+	if (missing && (policy->degraded != POLICY_ALLOW || (missing & WALLS_NEEDED))) {
+		for (size_t i = 0; i < wall_count; i++)
+			if (missing & walls[i].bit)
+				return err_set(err, SBX_AT_WALL, 0, "missing wall: %s (%s). %s", walls[i].name,
+					       walls[i].probed_with, walls[i].remedy);
+		return err_set(err, SBX_AT_WALL, 0, "a wall is missing; `sandbox doctor` says which");
+	}
+	*ret = engine->host.walls & WALL_ALL;
+	return 0;
+}
+
+json_t *engine_health(struct engine *engine)
+{
+	json_t *templates = json_array();
+
+	for (size_t i = 0; i < engine->pool_count; i++)
+		(void)json_array_append_new(templates, pool_health(engine->pools[i]));
+	return json_pack("{s:s,s:o,s:i,s:s}", "status", "ok", "templates", templates, "running",
+			 (int)engine->execution_count, "limits", cgroup_name(&engine->host.hello.cgroup));
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: a run from its first instruction to its result: watches it, ends it, says what happened (execution.h).
+ * Process: the engine, on its loop.
+ * Trusts: jailer, init, zygote and broker; of the worker nothing once WORKER_STARTED was received.
+ * Invariants: states go one way: QUEUED -> SETUP -> STARTING -> RUNNING -> ENDING -> done(). From STARTING on the
+ *   jail is sealed and every limit is set. The verdict is formed only when the jail's pid namespace is empty. The
+ *   first reason to end a run is the one that counts. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "engine/execution.h"
+
+#define EXIT_US 2000000u /* from killing a jail to its end */
+#define NOTIFY_BURST 100u
+#define NOTIFY_PER_SECOND 50u
+
+/* ---- its end ---- */
+
+void execution_release(struct execution *x)
+{
+	struct execution **at = &x->engine->executions;
+
+	while (*at && *at != x)
+		at = &(*at)->next;
+	if (*at) {
+		*at = x->next;
+		x->engine->execution_count--;
+	}
+	pool_forget(&x->take);
+	loop_timer_cancel(&x->timer);
+	loop_timer_cancel(&x->now_timer);
+	notify_free(&x->notify);
+	if (x->has_meter)
+		meter_stop(&x->meter);
+	if (x->has_stdio)
+		stdio_free(&x->stdio);
+	for (int i = 0; i < 3; i++)
+		fd_close(&x->theirs[i]);
+	for (size_t i = 0; i < x->grant_count; i++)
+		call_forget(&x->grants[i].call);
+	if (x->worker)
+		pool_release(x->pool, &x->worker);
+	fd_close(&x->peer_fd);
+	events_free(&x->events);
+	json_decref(x->done);
+	policy_clear(&x->policy);
+	free(x->grants);
+	free(x->code);
+	free(x->filename);
+	free(x->cwd);
+	free(x->stdin_data);
+	free(x->python);
+	free(x);
+}
+
+static const char *limits_kept_by(const struct execution *x)
+{
+	const struct cgroup_host *host = &x->engine->host.hello.cgroup;
+
+	return host->version == CGROUP_NONE ? "rlimit+supervised" : cgroup_name(host);
+}
+
+static void limit_event(struct execution *x, const char *field, const char *text)
+{
+	char remedy[96];
+	struct event event = { .source = "supervisor", .kind = "limit", .subject = text, .rule = field,
+			       .remedy = remedy };
+	uint64_t now = x->ended_us ? x->ended_us : loop_now_us();
+	const json_t *added;
+
+	(void)snprintf(remedy, sizeof(remedy), "raise %s", field);
+	added = events_add(&x->events, x->started_us ? (now - x->started_us) / 1000 : 0, &event);
+	if (added && x->sink.event)
+		x->sink.event(x->sink.arg, added);
+}
+
+/* The limit that made the verdict is an event, too, so that a reader of events alone misses nothing. */
+static void note_verdict(struct execution *x, const struct outcome_facts *facts)
+{
+	json_t *error = NULL;
+	enum sbx_status status = outcome_status(facts, &error);
+
+	json_decref(error);
+	switch (status) {
+	case SBX_TIMEOUT:
+		limit_event(x, "max_execution_time", "wall time");
+		break;
+	case SBX_MEMORY:
+		limit_event(x, "max_memory_mb", "memory");
+		break;
+	case SBX_CPU:
+		limit_event(x, "max_cpu_time", "CPU time");
+		break;
+	case SBX_PROCESSES:
+		limit_event(x, "max_processes", "processes and threads");
+		break;
+	case SBX_OUTPUT:
+		limit_event(x, "max_output_bytes", "output");
+		break;
+	case SBX_DISK:
+		limit_event(x, "max_disk_mb", "private disk");
+		break;
+	case SBX_OK:
+	case SBX_ERROR:
+	case SBX_DENIED:
+	case SBX_KILLED:
+	case SBX_FAULT:
+		break;
+	}
+}
+
+static void finish(struct execution *x)
+{
+	struct template *template = x->worker ? worker_template(x->worker) : NULL;
+	struct meter_usage none = { 0 };
+	struct outcome_facts facts = { .policy = &x->policy, .stop = x->stop, .fault = x->fault, .done = x->done,
+				       .done_error = x->done_error, .exited = x->exited,
+				       .wait_status = x->wait_status };
+	struct result_parts parts = { .id = x->id, .facts = &facts, .usage = &none, .events = &x->events,
+				      .python = x->python };
+	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
+	json_t *result;
+
+	if (x->has_stdio) {
+		stdio_drain(&x->stdio);
+		parts.stdio = &x->stdio;
+	}
+	if (x->has_meter) {
+		meter_stop(&x->meter);
+		meter_read(&x->meter);
+		/* The supervisor's last sample is older than the end; the zygote's wait has it all for the main process. */
+		if (x->exit_cpu_us > x->meter.usage.cpu_us && supervised)
+			x->meter.usage.cpu_us = x->exit_cpu_us;
+		parts.usage = &x->meter.usage;
+		facts.oom_kills = x->meter.usage.oom_kills;
+		facts.memory_refused = x->meter.usage.memory_refused;
+		facts.processes_refused = x->meter.usage.processes_refused;
+		facts.memory_peak_bytes = x->meter.usage.memory_peak_bytes;
+		facts.processes_peak = x->meter.usage.processes_peak;
+	}
+	facts.supervised_memory = supervised;
+	facts.disk_used_bytes = x->disk_used_bytes;
+	facts.disk_used_inodes = x->disk_used_inodes;
+	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
+	facts.denials = x->events.denials;
+	note_verdict(x, &facts);
+	if (x->started_us) {
+		parts.wall_us = x->ended_us - x->started_us;
+		parts.walls = x->walls;
+		parts.missing = WALL_ALL & ~x->walls;
+	}
+	parts.limits = limits_kept_by(x);
+	parts.python_version = template ? template_python_version(template) : 0;
+	result = result_make(&parts);
+	x->finished = true;
+	x->sink.done(x->sink.arg, result);
+	json_decref(result);
+	execution_release(x);
+}
+
+static void on_finish(void *arg)
+{
+	struct execution *x = arg;
+
+	loop_timer_cancel(&x->now_timer);
+	finish(x);
+}
+
+/* On the loop, with nothing of ours on the stack. */
+void execution_finish_soon(struct execution *x)
+{
+	if (x->finished || x->now_timer)
+		return;
+	if (loop_timer_at(x->engine->loop, &x->now_timer, loop_now_us(), on_finish, x) < 0)
+		finish(x);
+}
+
+static void on_patience(void *arg)
+{
+	struct execution *x = arg;
+
+	/* A jail that does not die within two seconds of SIGKILL hangs in the kernel. It is not our verdict that
+	 * is in doubt then, but whether everything is gone: say so. */
+	loop_timer_cancel(&x->timer);
+	(void)err_set(&x->fault, SBX_AT_JAIL, 0, "the jail did not end within two seconds of being killed");
+	x->stop = STOP_FAULT;
+	execution_finish_soon(x);
+}
+
+/* How full the private file system is, as seen through the init, which lives until we kill it. */
+static void look_at_disk(struct execution *x)
+{
+	char path[64];
+	struct statfs fs;
+	pid_t pid;
+
+	if (fd_pidfd_host_pid(worker_init_pidfd(x->worker), &pid) < 0)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)pid);
+	if (statfs(path, &fs) < 0)
+		return;
+	x->disk_used_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	x->disk_used_inodes = (uint64_t)(fs.f_files - fs.f_ffree);
+}
+
+void execution_end(struct execution *x, enum outcome_stop stop)
+{
+	if (x->stop == STOP_NONE && x->state != ENDING)
+		x->stop = stop;
+	if (x->state == ENDING)
+		return;
+	x->ended_us = loop_now_us();
+	if (!x->worker) {
+		x->state = ENDING;
+		pool_forget(&x->take);
+		execution_finish_soon(x);
+		return;
+	}
+	x->state = ENDING;
+	/* Denials that wait for their answer are told of before the program is gone. */
+	if (x->notify)
+		notify_drain(x->notify);
+	if (x->has_meter)
+		meter_read(&x->meter);
+	worker_kill(x->worker);
+	(void)loop_timer_at(x->engine->loop, &x->timer, x->ended_us + EXIT_US, on_patience, x);
+	if (x->gone)
+		execution_finish_soon(x);
+}
+
+void execution_fault(struct execution *x, const struct sbx_err *err)
+{
+	if (x->stop == STOP_NONE)
+		x->fault = *err;
+	execution_end(x, STOP_FAULT);
+}
+
+void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum, const char *what)
+{
+	struct sbx_err err = { 0 };
+
+	(void)err_set(&err, stage, errnum, "%s", what);
+	execution_fault(x, &err);
+}
+
+/* ---- while it runs ---- */
+
+static void on_flood(void *arg)
+{
+	execution_end(arg, STOP_OUTPUT);
+}
+
+static void on_output(void *arg, int stream, const char *data, size_t len)
+{
+	struct execution *x = arg;
+
+	if (x->sink.output)
+		x->sink.output(x->sink.arg, stream, data, len);
+}
+
+static void on_taken(void *arg, size_t len)
+{
+	struct execution *x = arg;
+
+	if (x->sink.stdin_taken)
+		x->sink.stdin_taken(x->sink.arg, len);
+}
+
+static uint64_t at_ms(const struct execution *x)
+{
+	return x->started_us ? (loop_now_us() - x->started_us) / 1000 : 0;
+}
+
+static void on_denial(void *arg, const struct notify_denial *denial)
+{
+	struct execution *x = arg;
+	struct event event = { .source = "kernel", .kind = denial->call->kind, .rule = denial->call->rule,
+			       .subject = denial->subject[0] ? denial->subject : denial->call->name,
+			       .remedy = denial->call->remedy, .count = 1 };
+	const json_t *added;
+
+	x->events.denials += denial->dropped;
+	x->events.dropped += denial->dropped;
+	added = events_add(&x->events, at_ms(x), &event);
+	if (added && x->sink.event)
+		x->sink.event(x->sink.arg, added);
+}
+
+void execution_usage(void *arg, const struct meter_usage *usage)
+{
+	struct execution *x = arg;
+	json_t *sample;
+
+	if (x->sink.sample) {
+		sample = json_pack("{s:I,s:I,s:f,s:i}", "at_ms", (json_int_t)at_ms(x), "memory_bytes",
+				   (json_int_t)usage->memory_bytes, "cpu_ms", (double)usage->cpu_us / 1000.0,
+				   "processes", (int)usage->processes);
+		if (sample)
+			x->sink.sample(x->sink.arg, sample);
+		json_decref(sample);
+	}
+	if (usage->oom_kills > 0)
+		execution_end(x, STOP_MEMORY);
+	else if (x->policy.max_cpu_time > 0 && (double)usage->cpu_us >= x->policy.max_cpu_time * 1e6)
+		execution_end(x, STOP_CPU);
+}
+
+static void on_deadline(void *arg)
+{
+	struct execution *x = arg;
+
+	loop_timer_cancel(&x->timer);
+	execution_end(x, STOP_TIMEOUT);
+}
+
+static void on_started(struct execution *x, int listener)
+{
+	struct sbx_err err = { 0 };
+
+	if (x->state != STARTING) {
+		fd_close(&listener);
+		return;
+	}
+	x->state = RUNNING;
+	x->started_us = loop_now_us();
+	if (listener >= 0 && notify_new(x->engine->loop, listener, NOTIFY_BURST, NOTIFY_PER_SECOND, on_denial, x,
+					&x->notify, &err) < 0) {
+		execution_fault(x, &err);
+		return;
+	}
+	meter_start(&x->meter);
+	if (loop_timer_at(x->engine->loop, &x->timer,
+			  x->started_us + (uint64_t)(x->policy.max_execution_time * 1e6), on_deadline, x) < 0)
+		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
+}
+
+static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int fd)
+{
+	struct execution *x = arg;
+	struct sbx_err err;
+	const json_t *added;
+
+	switch ((enum worker_frame)type) {
+	case WORKER_STARTED:
+		on_started(x, fd);
+		return;
+	case WORKER_FAILED:
+		if (x->state == STARTING && len == sizeof(err)) {
+			memcpy(&err, data, sizeof(err));
+			err_sanitize(&err);
+			execution_fault(x, &err);
+		}
+		break;
+	case WORKER_EVENT:
+		if (x->state != RUNNING)
+			break;
+		added = events_add_claim(&x->events, at_ms(x), data, len);
+		if (added && x->sink.event)
+			x->sink.event(x->sink.arg, added);
+		break;
+	case WORKER_DONE:
+		/* The first counts; a second would be the program's own. */
+		if (x->state != RUNNING || x->done || x->done_error)
+			break;
+		x->done = outcome_parse(data, len, &x->done_error);
+		meter_read(&x->meter);
+		break;
+	case WORKER_RUN:
+	case WORKER_WAITING:
+		break;
+	}
+	fd_close(&fd);
+}
+
+static void on_exited(void *arg, int wait_status, uint64_t cpu_us)
+{
+	struct execution *x = arg;
+
+	x->exited = true;
+	x->wait_status = wait_status;
+	x->exit_cpu_us = cpu_us;
+	if (x->state == STARTING || x->state == SETUP) {
+		execution_fault_with(x, SBX_AT_WORKER, 0, "the worker ended before the program's first instruction");
+		return;
+	}
+	if (x->state == RUNNING) {
+		/* Its last words came by another socket than this news, and may be behind it. */
+		worker_drain(x->worker);
+		meter_read(&x->meter);
+		look_at_disk(x);
+	}
+	/* Whatever it has left running in its jail ends with it. */
+	execution_end(x, STOP_NONE);
+}
+
+static void on_gone(void *arg)
+{
+	struct execution *x = arg;
+
+	x->gone = true;
+	if (x->state == ENDING) {
+		execution_finish_soon(x);
+		return;
+	}
+	execution_fault_with(x, SBX_AT_JAIL, 0, "the jail ended by itself: its init, template or jailer is gone");
+}
+
+static void on_init(void *arg, const struct init_report *report)
+{
+	struct execution *x = arg;
+
+	switch ((enum init_report_kind)report->kind) {
+	case INIT_DONE:
+		setup_answered(x);
+		break;
+	case INIT_FAILED:
+		execution_fault(x, &report->err);
+		break;
+	case INIT_USAGE:
+		meter_report(&x->meter, report);
+		break;
+	case INIT_EXCEEDED:
+		meter_report(&x->meter, report);
+		execution_end(x, STOP_MEMORY);
+		break;
+	case INIT_READY:
+		break;
+	}
+}
+
+static void on_failed(void *arg, struct worker *worker, const struct sbx_err *err)
+{
+	(void)worker;
+	execution_fault(arg, err);
+}
+
+void execution_events(struct execution *x, struct worker_events *ret)
+{
+	*ret = (struct worker_events){ .init = on_init, .frame = on_frame, .exited = on_exited, .gone = on_gone,
+				       .failed = on_failed, .arg = x };
+}
+
+void execution_streams(struct execution *x, struct stdio_events *ret)
+{
+	*ret = (struct stdio_events){ on_output, on_taken, on_flood, x };
+}
+
+/* ---- from outside ---- */
+
+int execution_stdin(struct execution *x, const char *data, size_t len)
+{
+	char *grown;
+
+	if (x->has_stdio)
+		return stdio_in(&x->stdio, data, len);
+	if (x->state >= STARTING)
+		return -EPIPE;
+	if (x->stdin_len + len > STDIO_STDIN_MAX)
+		return -ENOBUFS;
+	grown = realloc(x->stdin_data, x->stdin_len + len + 1);
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown + x->stdin_len, data, len);
+	x->stdin_data = grown;
+	x->stdin_len += len;
+	return 0;
+}
+
+void execution_stdin_close(struct execution *x)
+{
+	x->stdin_open = false;
+	if (x->has_stdio)
+		stdio_in_close(&x->stdio);
+}
+
+void execution_hold_output(struct execution *x, bool hold)
+{
+	x->hold = hold;
+	if (x->has_stdio)
+		stdio_hold(&x->stdio, hold);
+}
+
+void execution_cancel(struct execution *x)
+{
+	execution_end(x, STOP_CANCELLED);
+}
+
+const char *execution_id(const struct execution *x)
+{
+	return x->id;
+}
+
+void execution_end_all(struct engine *engine)
+{
+	while (engine->executions)
+		execution_release(engine->executions);
+}

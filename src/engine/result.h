@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * The result object: one shape for every face (docs/api.md). */
+#ifndef SBX_ENGINE_RESULT_H
+#define SBX_ENGINE_RESULT_H
+
+#include "engine/events.h"
+#include "engine/meter.h"
+#include "engine/outcome.h"
+#include "engine/stdio.h"
+
+struct result_parts {
+	const char *id;
+	const struct outcome_facts *facts;
+	const struct meter_usage *usage;
+	struct stdio *stdio; /* NULL: the program never started */
+	struct events *events;
+	uint64_t wall_us;
+	unsigned walls;		 /* WALL_* that stood; 0: the program never started */
+	unsigned missing;	 /* WALL_* that the policy let be missing */
+	const char *limits;	 /* "cgroup2", "cgroup1" or "rlimit+supervised" */
+	const char *python;	 /* resolved path */
+	uint32_t python_version; /* PY_VERSION_HEX, 0: not known */
+};
+/* New reference; NULL: no memory. */
+json_t *result_make(const struct result_parts *parts);
+
+#endif

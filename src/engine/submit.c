@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: from a request to a worker: checks, resolves what the policy names, waits in the pool's queue.
+ * Process: the engine, on its loop. Trusts: nothing in a request but its policy's types, which the table checked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "engine/execution.h"
+
+#define CODE_MAX (16u << 20)
+#define SETUP_US 10000000u /* from taking a worker to its first instruction */
+#define GRANTS_MAX 64u
+
+static void on_setup_timeout(void *arg)
+{
+	struct execution *x = arg;
+
+	loop_timer_cancel(&x->timer);
+	execution_fault_with(x, SBX_AT_JAIL, ETIMEDOUT, "the jail was not set up in time");
+}
+
+static void on_worker(void *arg, struct worker *worker, const struct sbx_err *err)
+{
+	struct execution *x = arg;
+	struct worker_events events;
+	struct sbx_err mine = { 0 };
+
+	x->take = NULL;
+	if (!worker) {
+		execution_fault(x, err);
+		return;
+	}
+	x->worker = worker;
+	execution_events(x, &events);
+	worker_take(worker, &events);
+	x->state = SETUP;
+	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + SETUP_US, on_setup_timeout, x) < 0) {
+		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
+		return;
+	}
+	if (setup_begin(x, &mine) < 0)
+		execution_fault(x, &mine);
+}
+
+static int check_code(const char *code, size_t len, struct sbx_err *err)
+{
+	json_t *text;
+
+	if (len > CODE_MAX)
+		return err_set(err, SBX_AT_USAGE, 0, "the program is longer than %u MiB", CODE_MAX >> 20);
+	if (memchr(code, '\0', len))
+		return err_set(err, SBX_AT_USAGE, 0, "the program has a NUL byte at offset %zu",
+			       (size_t)((const char *)memchr(code, '\0', len) - code));
+	text = json_stringn(code, len);
+	if (!text)
+		return err_set(err, SBX_AT_USAGE, 0, "the program is not UTF-8");
+	json_decref(text);
+	return 0;
+}
+
+/* Relative grants need the caller's directory. Real paths: a grant is what it is when the run begins. */
+static int resolve_grants(struct execution *x, struct sbx_err *err)
+{
+	const struct policy_list *list = &x->policy.allowed_directories;
+	struct policy_grant *parsed;
+	char *joined;
+	int r = 0;
+
+	if (list->count == 0)
+		return 0;
+	if (list->count > GRANTS_MAX)
+		return err_set_field(err, SBX_AT_POLICY, 0, "allowed_directories",
+				     "allowed_directories: at most %u entries", GRANTS_MAX);
+	x->grants = calloc(list->count, sizeof(*x->grants));
+	parsed = malloc(sizeof(*parsed));
+	joined = malloc(8194);
+	if (!x->grants || !parsed || !joined)
+		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "grants");
+	for (size_t i = 0; r == 0 && i < list->count; i++) {
+		r = policy_grant_parse(list->items[i], parsed, err);
+		if (r < 0)
+			break;
+		if (parsed->path[0] != '/' && !x->cwd) {
+			r = err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
+					  "allowed_directories: \"%.200s\" is relative, and the caller named no "
+					  "working directory", parsed->path);
+			break;
+		}
+		(void)snprintf(joined, 8194, "%s%s%s", parsed->path[0] == '/' ? "" : x->cwd,
+			       parsed->path[0] == '/' ? "" : "/", parsed->path);
+		r = strlen(joined) < 4096 ? host_resolve(&x->engine->host, joined, x->grants[i].path, err) :
+					    -ENAMETOOLONG;
+		if (r < 0) {
+			r = err_set_field(err, SBX_AT_GRANT, -r, "allowed_directories",
+					  "allowed_directories: \"%.200s\" cannot be granted", parsed->path);
+			break;
+		}
+		if (strcmp(x->grants[i].path, "/") == 0) {
+			r = err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
+					  "allowed_directories: the whole file system cannot be granted");
+			break;
+		}
+		x->grants[i].writable = parsed->writable;
+		x->grant_count = i + 1;
+	}
+	free(parsed);
+	free(joined);
+	return r;
+}
+
+static int make_id(char id[33])
+{
+	unsigned char bytes[16];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return -EIO;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		(void)snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+static int copy_request(struct execution *x, const struct execution_request *request, struct sbx_err *err)
+{
+	if (policy_copy(&x->policy, request->policy) < 0)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "policy");
+	x->code = malloc(request->code_len + 1);
+	x->filename = strdup(request->filename ? request->filename : "<program>");
+	x->cwd = request->cwd ? strdup(request->cwd) : NULL;
+	x->stdin_data = malloc(request->stdin_len + 1);
+	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) || make_id(x->id) < 0)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	memcpy(x->code, request->code, request->code_len);
+	x->code_len = request->code_len;
+	if (request->stdin_len)
+		memcpy(x->stdin_data, request->stdin_data, request->stdin_len);
+	x->stdin_len = request->stdin_len;
+	x->stdin_open = request->stdin_open;
+	if (request->peer_fd >= 0 && (x->peer_fd = fcntl(request->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
+		return err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
+	return 0;
+}
+
+static int prepare(struct execution *x, struct sbx_err *err)
+{
+	const char *python = x->policy.python;
+	int r;
+
+	if (x->policy.network_access)
+		return err_set_field(err, SBX_AT_POLICY, 0, "network_access",
+				     "network_access: this version has no way to the network for programs; leave it "
+				     "false");
+	r = engine_walls(x->engine, &x->policy, &x->walls, err);
+	if (r < 0)
+		return r;
+	if (!python || !python[0])
+		python = engine_default_python(x->engine, err);
+	if (!python)
+		return -ENOENT;
+	x->python = strdup(python);
+	if (!x->python)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	r = resolve_grants(x, err);
+	if (r == 0)
+		r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool, err);
+	return r;
+}
+
+int engine_submit(struct engine *engine, const struct execution_request *request, const struct execution_sink *sink,
+		  struct execution **ret_execution, struct sbx_err *err)
+{
+	struct sbx_err own = { 0 };
+	struct execution *x;
+	int r;
+
+	err = err ? err : &own;
+	r = check_code(request->code, request->code_len, err);
+	if (r < 0)
+		return r;
+	if (engine->execution_count >= ENGINE_EXECUTIONS_MAX)
+		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u runs are under way", ENGINE_EXECUTIONS_MAX);
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	x->engine = engine;
+	x->sink = *sink;
+	x->peer_fd = x->theirs[0] = x->theirs[1] = x->theirs[2] = -1;
+	x->next = engine->executions;
+	engine->executions = x;
+	engine->execution_count++;
+	r = copy_request(x, request, err);
+	if (r == 0)
+		r = prepare(x, err);
+	if (r < 0 && err->stage == SBX_AT_WALL) {
+		/* A verdict, not a refusal: the result says WallMissing. */
+		x->fault = *err;
+		x->stop = STOP_FAULT;
+		x->state = ENDING;
+		execution_finish_soon(x);
+		*ret_execution = x;
+		return 0;
+	}
+	if (r == 0)
+		r = pool_take(x->pool, on_worker, x, &x->take, err);
+	if (r < 0) {
+		execution_release(x);
+		return r;
+	}
+	*ret_execution = x;
+	return 0;
+}
