@@ -85,6 +85,10 @@ static int become_worker(struct sbx_err *err)
 	/* After the change of uid, which clears it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "PR_SET_PDEATHSIG");
+	/* Cleared too: setns(2) by pidfd asks for the right to trace us, which the zygote, as owner of our user
+	 * namespace, has only of a dumpable process. Until the seal nobody else is here to use it. */
+	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+		return err_set_plain(err, SBX_AT_JAIL, errno, "PR_SET_DUMPABLE");
 	return 0;
 }
 

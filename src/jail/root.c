@@ -409,6 +409,8 @@ static int place_extension(const char *from, struct sbx_err *err)
 	while ((n = read(in, chunk, sizeof(chunk))) > 0)
 		if (fd_write_all(out, chunk, (size_t)n) < 0)
 			return fail(err, "copying the extension");
+	/* A mount with a file open for writing does not become read-only. */
+	fd_close(&out);
 	if (n < 0 || set_attr(fs, false, MOUNT_ATTR_RDONLY, 0) < 0)
 		return fail(err, "copying the extension");
 	return 0;

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ * Between gate.c and trace.c. */
+#ifndef SBX_RUNTIME_GATE_H
+#define SBX_RUNTIME_GATE_H
+
+#include "runtime/runtime.h"
+
+/* Zygote, from trace_init(): what the gate needs is captured. 0 or -1 with exception. */
+int gate_init(void);
+/* False: the policy gives no network, so a name that cannot be resolved is a denial. */
+bool gate_has_network(void);
+
+#endif
