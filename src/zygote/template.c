@@ -44,7 +44,7 @@ struct template {
 	char **preload; /* NULL-terminated, owned */
 	unsigned walls;
 	uint32_t span;
-	bool has_span, ready, dead;
+	bool has_span, ready, dead, explained; /* the zygote itself said why it failed */
 	uint64_t born_us;
 	uint32_t forks, python_version;
 	struct interpreter interpreter;
@@ -97,7 +97,7 @@ static void die(struct template *t, const struct sbx_err *err)
 	if (t->err.stage == SBX_AT_NONE)
 		t->err = *err;
 	/* What the interpreter said is the best explanation that there is. */
-	if (!t->ready && t->err.stage != SBX_AT_INTERPRETER && t->stderr_text.len > 0) {
+	if (!t->ready && !t->explained && t->err.stage != SBX_AT_INTERPRETER && t->stderr_text.len > 0) {
 		const char *text = t->stderr_text.data, *last;
 		size_t len = t->stderr_text.len;
 
@@ -241,6 +241,7 @@ static void on_control(void *arg, uint32_t events)
 	} else if (report.kind == ZYGOTE_FAILED && report.serial == 0) {
 		fd_close(&fd);
 		t->err = report.err;
+		t->explained = true;
 		die(t, &report.err);
 	} else {
 		t->events.report(t->events.arg, &report, fd);
