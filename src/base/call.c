@@ -118,7 +118,7 @@ static int receive(struct call_queue *queue)
 static void on_io(void *arg, uint32_t events)
 {
 	struct call_queue *queue = arg;
-	int r = 0;
+	int r = -EAGAIN;
 
 	queue->busy = true;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
@@ -206,7 +206,8 @@ int call_send(struct call_queue *queue, const void *request, const int *fds, siz
 		queue->first = call;
 	queue->last = call;
 	/* A broken socket shows on the loop, where lost() is called; the caller's state is not changed under it. */
-	(void)flush(queue);
+	if (flush(queue) < 0)
+		(void)loop_modify(queue->io, EPOLLIN | EPOLLOUT);
 	if (ret_call)
 		*ret_call = call;
 	return 0;

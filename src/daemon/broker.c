@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -48,6 +49,7 @@ struct broker {
 	int claim_fd;	  /* the abstract socket that says that this instance lives */
 	int engine_pidfd;
 	int sync_fd, mover_fd;
+	bool has_door, has_listener; /* the role's descriptors that were given */
 };
 
 /* ---- which instance we are ---- */
@@ -463,7 +465,7 @@ static int place_fds(const int *from, const int *to, size_t count)
 
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, int binary)
 {
-	const int from[] = { ROLE_DOOR_FD, fcntl(ROLE_LISTEN_FD, F_GETFD) < 0 ? -1 : ROLE_LISTEN_FD, sync_fd, mover_fd };
+	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1, b->has_listener ? ROLE_LISTEN_FD : -1, sync_fd, mover_fd };
 	const int to[] = { ROLE_DOOR_FD, ROLE_LISTEN_FD, ROLE_BROKER_FD, ROLE_MOVER_FD };
 	char *const argv[] = { "sandbox", "--role=engine", NULL };
 	char *const environment[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL };
@@ -480,7 +482,9 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, 
 			(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 			_exit(126);
 		}
-		if (setgroups(0, NULL) < 0 || setresgid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 ||
+		/* Capabilities outlive the change of ids, so that caps_keep() can empty the bounding set, too, and reads
+		 * back that nothing is left; a new user namespace begins with the bits at their defaults. */
+		if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0 || setgroups(0, NULL) < 0 || setresgid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 ||
 		    setresuid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 || caps_keep(0, &err) < 0) {
 			(void)fprintf(stderr, "sandbox: dropping root: %s\n", strerror(errno));
 			_exit(126);
@@ -523,7 +527,8 @@ static int start_engine(struct broker *b, struct sbx_err *err)
 	return 0;
 }
 
-static void watch(struct broker *b)
+/* True: the command asked for the end. False: the engine ended by itself. */
+static bool watch(struct broker *b)
 {
 	bool serving = true;
 
@@ -535,15 +540,32 @@ static void watch(struct broker *b)
 		};
 
 		if (poll(fds, 3, -1) < 0 && errno != EINTR)
-			return;
+			return false;
 		if (fds[0].revents)
-			return;
+			return false;
 		/* The command is gone (nothing is ever sent on it): nobody waits for an answer. */
 		if (fds[1].revents)
-			return;
+			return true;
 		if (fds[2].revents && !serve_one(b, b->sync_fd, false))
 			serving = false;
 	}
+}
+
+/* Whether the role's number was given. If not it is occupied: what is opened next would take it, and pass for a door
+ * to everyone who can reach it. */
+static int occupy(int fd, bool *ret_given)
+{
+	int null;
+
+	*ret_given = fcntl(fd, F_GETFD) >= 0;
+	if (*ret_given)
+		return 0;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || (null != fd && dup3(null, fd, O_CLOEXEC) < 0))
+		return -errno;
+	if (null != fd)
+		(void)close(null);
+	return 0;
 }
 
 int broker_main(int argc, char **argv)
@@ -553,6 +575,7 @@ int broker_main(int argc, char **argv)
 	siginfo_t info = { 0 };
 	pthread_t mover;
 	char id[32];
+	bool asked = false;
 	int status = 125;
 
 	(void)argc;
@@ -563,6 +586,8 @@ int broker_main(int argc, char **argv)
 	if (syscall(SYS_close_range, ROLE_LISTEN_FD + 1, ~0u, 0) < 0)
 		return 125;
 	(void)fcntl(ROLE_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
+	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 || occupy(ROLE_LISTEN_FD, &b.has_listener) < 0)
+		return 125;
 	b.hello.root = geteuid() == 0;
 	b.hello.starter_uid = getuid();
 	b.hello.starter_gid = getgid();
@@ -579,14 +604,14 @@ int broker_main(int argc, char **argv)
 		(void)err_set(&err, SBX_AT_ENGINE, EAGAIN, "pthread_create");
 		goto failed;
 	}
-	watch(&b);
+	asked = watch(&b);
 	status = 0;
 failed:
 	if (err.msg[0])
 		(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 	if (b.engine_pidfd >= 0) {
 		(void)k_pidfd_send_signal(b.engine_pidfd, SIGKILL);
-		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) == 0 && status == 0 &&
+		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) == 0 && status == 0 && !asked &&
 		    (info.si_code != CLD_EXITED || info.si_status != 0))
 			status = 125;
 	}

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/jsontext.h"
 #include "base/wire.h"
 #include "daemon/door.h"
 #include "daemon/request.h"
@@ -102,7 +103,7 @@ static void on_output(void *arg, int stream, const char *data, size_t len)
 
 static void on_event(void *arg, const json_t *event)
 {
-	char *text = json_dumps(event, JSON_COMPACT);
+	char *text = jsontext(event, NULL);
 
 	if (text)
 		put(arg, DOOR_EVENT, text, strlen(text));
@@ -120,6 +121,7 @@ static void on_done(void *arg, json_t *result)
 {
 	struct door *door = arg;
 	struct sbx_err err = { 0 };
+	size_t len = 0;
 	char *text;
 
 	door->execution = NULL;
@@ -128,9 +130,9 @@ static void on_done(void *arg, json_t *result)
 		free(door);
 		return;
 	}
-	text = json_dumps(result, JSON_COMPACT);
-	if (text && strlen(text) <= DOOR_RESULT_MAX) {
-		put(door, DOOR_RESULT, text, strlen(text));
+	text = jsontext(result, &len);
+	if (text && len <= DOOR_RESULT_MAX) {
+		put(door, DOOR_RESULT, text, len);
 	} else {
 		(void)err_set(&err, SBX_AT_ENGINE, ENOMEM, "the result");
 		put(door, DOOR_ERROR, &err, sizeof(err));
@@ -138,12 +140,24 @@ static void on_done(void *arg, json_t *result)
 	free(text);
 }
 
+static void on_refused(void *arg, const struct sbx_err *err)
+{
+	struct door *door = arg;
+
+	door->execution = NULL;
+	door->held = false;
+	if (door->dead)
+		free(door);
+	else
+		put(door, DOOR_ERROR, err, sizeof(*err));
+}
+
 /* ---- from the command ---- */
 
 static void run(struct door *door, const char *data, size_t len)
 {
 	const struct execution_sink sink = { .output = on_output, .event = on_event, .stdin_taken = on_taken,
-					     .done = on_done, .arg = door };
+					     .refused = on_refused, .done = on_done, .arg = door };
 	json_t *object = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };

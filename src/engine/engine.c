@@ -33,6 +33,12 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 		return r;
 	}
 	engine->host.walls = walls_standing();
+	/* Why the first one is missing, while this process may still find out. */
+	for (size_t i = 0; i < wall_count; i++)
+		if (!(engine->host.walls & walls[i].bit)) {
+			(void)walls[i].probe(engine->missing_detail, sizeof(engine->missing_detail));
+			break;
+		}
 	*ret = engine;
 	return 0;
 }
@@ -151,8 +157,9 @@ int engine_walls(const struct engine *engine, const struct sbx_policy *policy, u
 	if (missing && (policy->degraded != POLICY_ALLOW || (missing & WALLS_NEEDED))) {
 		for (size_t i = 0; i < wall_count; i++)
 			if (missing & walls[i].bit)
-				return err_set(err, SBX_AT_WALL, 0, "missing wall: %s (%s). %s", walls[i].name,
-					       walls[i].probed_with, walls[i].remedy);
+				return err_set(err, SBX_AT_WALL, 0, "missing wall: %s (%s: %s). It takes %s",
+					       walls[i].name, walls[i].probed_with, engine->missing_detail,
+					       walls[i].remedy);
 		return err_set(err, SBX_AT_WALL, 0, "a wall is missing; `sandbox doctor` says which");
 	}
 	*ret = engine->host.walls & WALL_ALL;

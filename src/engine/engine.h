@@ -23,6 +23,9 @@ struct execution_sink {
 	void (*event)(void *arg, const json_t *event);
 	void (*sample)(void *arg, const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
 	void (*stdin_taken)(void *arg, size_t len); /* the program's pipe took so much of execution_stdin() */
+	/* Instead of done(): found only now to be the caller's fault (stages USAGE to INTERPRETER, and BUSY). NULL: such
+	 * a run ends with done() and status "fault". */
+	void (*refused)(void *arg, const struct sbx_err *err);
 	void (*done)(void *arg, json_t *result);
 	void *arg;
 };

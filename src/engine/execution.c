@@ -115,6 +115,26 @@ static void note_verdict(struct execution *x, const struct outcome_facts *facts)
 	}
 }
 
+/* What the kernel counted of the process's writes may be out of reach (its file belongs to the worker's uid) or have
+ * come too early. What certainly was written: its output, and what its private disk holds at the end. */
+static void note_written(struct execution *x)
+{
+	uint64_t seen = x->disk_used_bytes;
+
+	for (int i = 0; x->has_stdio && i < 2; i++)
+		seen += x->stdio.streams[i].kept.total;
+	if (x->has_meter && seen > x->meter.usage.written_bytes)
+		x->meter.usage.written_bytes = seen;
+}
+
+static bool is_refusal(const struct execution *x)
+{
+	if (x->stop != STOP_FAULT || x->started_us)
+		return false;
+	return (x->fault.stage >= SBX_AT_USAGE && x->fault.stage <= SBX_AT_INTERPRETER) ||
+	       x->fault.stage == SBX_AT_BUSY;
+}
+
 static void finish(struct execution *x)
 {
 	struct template *template = x->worker ? worker_template(x->worker) : NULL;
@@ -149,6 +169,7 @@ static void finish(struct execution *x)
 	facts.disk_used_inodes = x->disk_used_inodes;
 	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
 	facts.denials = x->events.denials;
+	note_written(x);
 	note_verdict(x, &facts);
 	if (x->started_us) {
 		parts.wall_us = x->ended_us - x->started_us;
@@ -157,10 +178,14 @@ static void finish(struct execution *x)
 	}
 	parts.limits = limits_kept_by(x);
 	parts.python_version = template ? template_python_version(template) : 0;
-	result = result_make(&parts);
 	x->finished = true;
-	x->sink.done(x->sink.arg, result);
-	json_decref(result);
+	if (x->sink.refused && is_refusal(x)) {
+		x->sink.refused(x->sink.arg, &x->fault);
+	} else {
+		result = result_make(&parts);
+		x->sink.done(x->sink.arg, result);
+		json_decref(result);
+	}
 	execution_release(x);
 }
 
@@ -228,6 +253,11 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 		notify_drain(x->notify);
 	if (x->has_meter)
 		meter_read(&x->meter);
+	if (x->started_us)
+		look_at_disk(x);
+	/* A throttled process dies only in its next turn: the group's kill lifts the quota first. */
+	if (x->stop != STOP_NONE && x->engine->host.hello.cgroup.version != CGROUP_NONE)
+		(void)cgroup_kill(&x->engine->host.hello.cgroup, worker_serial(x->worker));
 	worker_kill(x->worker);
 	(void)loop_timer_at(x->engine->loop, &x->timer, x->ended_us + EXIT_US, on_patience, x);
 	if (x->gone)
@@ -385,15 +415,12 @@ static void on_exited(void *arg, int wait_status, uint64_t cpu_us)
 	x->exited = true;
 	x->wait_status = wait_status;
 	x->exit_cpu_us = cpu_us;
+	/* Its first and last words came by another socket than this news, and may be behind it. */
+	if (x->state == STARTING || x->state == RUNNING)
+		worker_drain(x->worker);
 	if (x->state == STARTING || x->state == SETUP) {
 		execution_fault_with(x, SBX_AT_WORKER, 0, "the worker ended before the program's first instruction");
 		return;
-	}
-	if (x->state == RUNNING) {
-		/* Its last words came by another socket than this news, and may be behind it. */
-		worker_drain(x->worker);
-		meter_read(&x->meter);
-		look_at_disk(x);
 	}
 	/* Whatever it has left running in its jail ends with it. */
 	execution_end(x, STOP_NONE);

@@ -18,6 +18,7 @@ struct engine {
 	size_t pool_count;
 	struct execution *executions;
 	size_t execution_count;
+	char missing_detail[160]; /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct buf filters[ENGINE_FILTERS]; /* by RUN_* flags and supervision; compiled at first use */
 };

@@ -14,7 +14,7 @@ struct meter;
 struct meter_usage {
 	uint64_t memory_bytes, memory_peak_bytes; /* the program's own: what was there before it is taken off */
 	uint64_t cpu_us;
-	uint64_t written_bytes; /* write(2) and its kin, as far as the kernel counted them when we looked */
+	uint64_t written_bytes; /* as far as the kernel counted write(2) and its kin when we looked, or see execution.c */
 	uint32_t processes, processes_peak;
 	uint64_t oom_kills, memory_refused, processes_refused;
 };

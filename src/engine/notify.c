@@ -27,9 +27,9 @@
 #include "base/kernel.h"
 #include "jail/filter_table.h"
 
-#define AT_ONCE 64	 /* answers to one wake-up: other listeners want their turn */
+#define AT_ONCE 64	   /* answers to one wake-up: other listeners want their turn */
 #define AT_ONCE_DRAIN 4096 /* a program has at most one waiting call for each of its threads */
-#define TOKEN 1000000u	 /* credit of one event; a microsecond earns per_second of it */
+#define TOKEN 1000000u	   /* credit of one event; a microsecond earns per_second of it */
 
 struct notify {
 	struct loop *loop;
@@ -52,6 +52,7 @@ struct word {
 	const char *name;
 };
 
+/* clang-format off */
 static const struct word families[] = {
 	{ AF_UNIX, "AF_UNIX" },	    { AF_INET, "AF_INET" },	{ AF_INET6, "AF_INET6" },
 	{ AF_NETLINK, "AF_NETLINK" }, { AF_PACKET, "AF_PACKET" }, { AF_ALG, "AF_ALG" },
@@ -119,6 +120,7 @@ static const struct subject {
 	{ SYS_sendto, 3, AS_FLAGS, send_flags }, { SYS_sendmsg, 2, AS_FLAGS, send_flags },
 	{ SYS_sendmmsg, 3, AS_FLAGS, send_flags }, { SYS_setsockopt, 1, AS_PAIR, NULL },
 };
+/* clang-format on */
 
 /* What is not printable ASCII is written as \xNN, so that it can neither move a cursor nor end a line. */
 static void printable(const char *from, size_t len, char *ret, size_t size)
@@ -306,8 +308,8 @@ static int make_room(struct notify *n)
 	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
 		return -errno;
 	n->request_size = sizes.seccomp_notif > sizeof(*n->request) ? sizes.seccomp_notif : sizeof(*n->request);
-	n->response_size =
-		sizes.seccomp_notif_resp > sizeof(*n->response) ? sizes.seccomp_notif_resp : sizeof(*n->response);
+	n->response_size = sizes.seccomp_notif_resp > sizeof(*n->response) ? sizes.seccomp_notif_resp
+									   : sizeof(*n->response);
 	n->request = calloc(1, n->request_size);
 	n->response = calloc(1, n->response_size);
 	return n->request && n->response ? 0 : -ENOMEM;

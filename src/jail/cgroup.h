@@ -42,7 +42,10 @@ int cgroup_host_remove(const struct cgroup_host *host);
 
 /* -- engine: the group `j<index>` below the base -- */
 int cgroup_make(const struct cgroup_host *host, uint32_t index, struct sbx_err *err);
+/* -EBUSY, and nothing changed, if more than that is charged now. Swap is not to be had beside it. */
 int cgroup_set_memory(const struct cgroup_host *host, uint32_t index, uint64_t bytes, struct sbx_err *err);
+/* 0 or less is -EINVAL; 0.1 % is the smallest that the kernel keeps, less becomes that. -ENOTSUP, as in the two
+ * beside it, where the controller is missing. */
 int cgroup_set_cpu(const struct cgroup_host *host, uint32_t index, double percent_of_a_core, struct sbx_err *err);
 int cgroup_set_processes(const struct cgroup_host *host, uint32_t index, uint32_t count, struct sbx_err *err);
 
@@ -55,9 +58,33 @@ struct cgroup_usage {
 };
 /* What is not there reads as 0. 0 or -errno if the group is gone. */
 int cgroup_usage(const struct cgroup_host *host, uint32_t index, struct cgroup_usage *ret);
-int cgroup_kill(const struct cgroup_host *host, uint32_t index);   /* v2 cgroup.kill, else one sweep of SIGKILL by pidfd */
+/* Lifts the CPU quota first, so that dying takes no turns. v2 cgroup.kill, else one sweep of SIGKILL by pidfd. */
+int cgroup_kill(const struct cgroup_host *host, uint32_t index);
 int cgroup_remove(const struct cgroup_host *host, uint32_t index); /* 0, -EBUSY while processes are in it */
 
 const char *cgroup_name(const struct cgroup_host *host); /* "cgroup2", "cgroup1", "none" */
+
+/* -- what cgroup.c, cgroup_host.c and their tests share -- */
+#define CGROUP_CONTROLLERS 4
+extern const char *const cgroup_controller_names[CGROUP_CONTROLLERS]; /* "memory", "cpu", "cpuacct", "pids" */
+#define CGROUP_PATH 512
+
+/* Where this process is in each hierarchy, by absolute path; "" where there is none. */
+struct cgroup_place {
+	char v2_mount[CGROUP_PATH];		      /* mount point of the unified hierarchy */
+	char v2_own[CGROUP_PATH];		      /* own group below it, "" or "/a/b" */
+	char v1_own[CGROUP_CONTROLLERS][CGROUP_PATH]; /* own group, mount point included */
+};
+/* From the texts of /proc/self/mountinfo and /proc/self/cgroup. Only hierarchies beneath `top` count (no trailing
+ * slash; the engine is shown /sys/fs/cgroup and nothing else). Malformed lines are passed over. */
+void cgroup_place_parse(const char *mountinfo, const char *self_cgroup, const char *top, struct cgroup_place *ret);
+/* cgroup_host_make() with the place given. */
+void cgroup_host_make_at(struct cgroup_host *ret, const struct cgroup_place *place, const char *id, uid_t owner,
+			 bool (*alive)(void *arg, const char *id), void *arg, char why[256]);
+/* The different directories among host's four, in ret; how many. Valid as long as host. */
+size_t cgroup_bases(const struct cgroup_host *host, const char *ret[CGROUP_CONTROLLERS]);
+/* Kills every process of one group, by cgroup.kill (5.14; with what is below it) or one sweep by pidfd. How many
+ * signals were sent (1 with cgroup.kill), or -errno. */
+int cgroup_kill_group(const char *dir);
 
 #endif

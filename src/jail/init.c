@@ -126,6 +126,7 @@ static void seal(struct init *init, const struct init_request *request)
 	struct sbx_err err = { 0 };
 
 	fd_close(&init->view.rw_fd);
+	(void)err_set_plain(&err, SBX_AT_JAIL, EPERM, "the init could not be sealed");
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || caps_no_new_privs(&err) < 0 || caps_keep(0, &err) < 0) {
 		report_kind(init, INIT_FAILED, request->serial, &err);
 		_exit(1);

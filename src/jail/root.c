@@ -310,6 +310,13 @@ int root_add_text(struct root *root, enum root_kind kind, const char *target, co
 	return 0;
 }
 
+/* Beneath one of the places of the private tmpfs. */
+static bool in_private(const char *target)
+{
+	return strncmp(target, "/tmp/", 5) == 0 || strncmp(target, "/work/", 6) == 0 ||
+	       strncmp(target, "/dev/shm/", 9) == 0;
+}
+
 static int place(const struct root_entry *entry, uint32_t index, struct sbx_err *err)
 {
 	char at[32], full[1024 + 8] = "/mnt";
@@ -431,7 +438,7 @@ int root_enter(const struct root *root, const struct root_private *priv, struct 
 		if (mkdir(points[i], 0755) < 0)
 			return fail(err, "directories of the new root");
 	for (i = 0; i < root->count; i++) {
-		r = place(&root->entries[i], i, err);
+		r = in_private(root->entries[i].target) ? 0 : place(&root->entries[i], i, err);
 		if (r < 0)
 			return r;
 	}
@@ -441,6 +448,12 @@ int root_enter(const struct root *root, const struct root_private *priv, struct 
 	r = place_private(priv, &private_fd, err);
 	if (r < 0)
 		return r;
+	/* An interpreter or a venv below /tmp lies over the private tmpfs, not under it. */
+	for (i = 0; i < root->count; i++) {
+		r = in_private(root->entries[i].target) ? place(&root->entries[i], i, err) : 0;
+		if (r < 0)
+			return r;
+	}
 	/* While the starter's /proc is still in sight: the kernel mounts a new one only for who sees one whole. */
 	if (priv->proc && (r = place_proc(err)) < 0)
 		return r;

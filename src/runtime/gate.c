@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * The polite refusals: what the policy keeps from a program is refused where it asks, with the field to change.
+ * The polite refusals: what the policy keeps from a program is refused where it asks, with the
+ * field to change.
  *
- * Worker, inside the program's own interpreter. This is no wall. A program that wants to can reach a loaded module
- * through another (random._os), or name its frames like a library's; it then meets the kernel. So a refusal that
- * may be wrong is never made: what cannot be told apart from a library's doing is let through.
+ * Worker, inside the program's own interpreter. This is no wall. A program that wants to can
+ * reach a loaded module through another (random._os), or name its frames like a library's; it
+ * then meets the kernel. So a refusal that may be wrong is never made: what cannot be told
+ * apart from a library's doing is let through.
  *
- * Who asks is told by frames. Code is the program's if its file is; code made by exec() or eval() ("<string>")
- * belongs to whoever made it; os, pathlib and kin belong to who calls them; all else is a library's, which the
- * policy does not speak of: modules that an allowed one needs are imported, and pandas may open what the kernel
- * lets it.
+ * Who asks is told by frames. Code is the program's if its file is; code made by exec() or
+ * eval() ("<string>") belongs to whoever made it; os, pathlib and kin belong to who calls them;
+ * all else is a library's, which the policy does not speak of: modules that an allowed one
+ * needs are imported, and pandas may open what the kernel lets it.
  *
- * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's name unless the
- * event is one that it judges; every refusal is one event to the engine and an exception that gate_raised() knows. */
+ * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's name
+ * unless the event is one that it judges; every refusal is one event to the engine and an
+ * exception that gate_raised() knows. */
 #include "runtime/gate.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 
-#define FRAMES_MAX 100	   /* looked at to find out who asks */
+#define FRAMES_MAX 100	     /* looked at to find out who asks */
 #define LINE_FRAMES_MAX 4096 /* and to find the program's line */
 #define PROBE_FRAMES_MAX 12
 
@@ -77,8 +80,9 @@ static bool is_function(PyObject *frame, const char *name)
 	return own && PyUnicode_CheckExact(own) && PyUnicode_CompareWithASCIIString(own, name) == 0;
 }
 
-/* The standard library's ways to a file: their openings are their caller's. Where tempfile tries directories it takes
- * a refusal for a missing one; what it then makes for the program is refused. */
+/* The standard library's ways to a file: their openings are their caller's. Where tempfile
+ * tries directories it takes a refusal for a missing one; what it then makes for the program is
+ * refused. */
 static bool is_helper(PyObject *frame)
 {
 	static const char *const helpers[] = { "os",	    "pathlib", "pathlib._local", "pathlib._abc",
@@ -113,7 +117,8 @@ static enum asker asker_of(PyObject *frame, bool with_helpers)
 	return with_helpers && is_helper(frame) ? ASKER_CALLER : ASKER_LIBRARY;
 }
 
-/* The frame of the program's that asks, or NULL where a library does. Own reference; leaves no exception. */
+/* The frame of the program's that asks, or NULL where a library does. Own reference; leaves no
+ * exception. */
 static PyObject *program_frame(bool with_helpers)
 {
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
@@ -215,8 +220,7 @@ static void refuse_import(PyObject *name, PyObject *top)
 }
 
 /* path: what a PermissionError of the kernel would name, or NULL. */
-static int refuse_operation(const char *kind, const char *operation, PyObject *path, PyObject *field,
-			    bool reported)
+static int refuse_operation(const char *kind, const char *operation, PyObject *path, PyObject *field, bool reported)
 {
 	_cleanup_py_ PyObject *remedy = PyUnicode_FromFormat("set %U to true", field);
 	_cleanup_py_ PyObject *subject = NULL, *message = NULL, *error = NULL;
@@ -257,7 +261,7 @@ static bool is_listed(const char *module, size_t len)
 	const char *end = gate.modules + gate.modules_len;
 
 	for (const char *at = gate.modules; at < end; at += strlen(at) + 1)
-		if (strlen(at) == len && memcmp(at, module, len) == 0)
+		if (strcspn(at, ".") == len && memcmp(at, module, len) == 0) /* a dotted item counts as its top */
 			return true;
 	return false;
 }
@@ -280,8 +284,9 @@ static int judge_import(PyObject *name)
 	return -1;
 }
 
-/* builtins.__import__. C code imports through it too, in whatever frame is innermost (time.strptime, pickle): CPython's
- * PyImport_Import() passes an empty list, which no import statement does. */
+/* builtins.__import__. C code imports through it too, in whatever frame is innermost
+ * (time.strptime, pickle): CPython's PyImport_Import() passes an empty list, which no import
+ * statement does. */
 static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "name", "globals", "locals", "fromlist", "level", NULL };
@@ -290,8 +295,8 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 	bool by_c;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "U|OOOi:__import__", names, &name, &globals, &locals,
-					 &from, &level))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "U|OOOi:__import__", names, &name, &globals, &locals, &from,
+					 &level))
 		return NULL;
 	by_c = from && PyList_CheckExact(from) && PyList_Size(from) == 0;
 	if (level == 0 && !by_c && program_asks(false) && judge_import(name) < 0)
@@ -316,8 +321,9 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 	return PyObject_Call(gate.import_module, args, keywords);
 }
 
-/* An import statement of the program's that did not come through gate_import(): it found the original. Cython's modules
- * import from C without it and without a frame of their own, hence the look at the instruction. */
+/* An import statement of the program's that did not come through gate_import(): it found the
+ * original. Cython's modules import from C without it and without a frame of their own, hence
+ * the look at the instruction. */
 static int judge_import_event(PyObject *args)
 {
 	PyObject *name = PyTuple_GetItem(args, 0);
@@ -376,8 +382,7 @@ static bool reads_zone(PyObject *path, PyObject *args)
 	PyObject *mode = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
 
 	return text && strstr(text, "/zoneinfo/") && !strstr(text, "/../") && mode && PyUnicode_Check(mode) &&
-	       (PyUnicode_CompareWithASCIIString(mode, "rb") == 0 ||
-		PyUnicode_CompareWithASCIIString(mode, "r") == 0);
+	       (PyUnicode_CompareWithASCIIString(mode, "rb") == 0 || PyUnicode_CompareWithASCIIString(mode, "r") == 0);
 }
 
 /* A descriptor is open already; the program's own source is read to show its lines. */
@@ -385,16 +390,17 @@ static bool is_harmless(PyObject *path, PyObject *args, bool sqlite)
 {
 	if (!path || PyLong_Check(path))
 		return true;
+	if (sqlite && PyBytes_Check(path)) /* 3.10 */
+		return PyBytes_Size(path) == 0 || strcmp(PyBytes_AsString(path), ":memory:") == 0;
 	if (!PyUnicode_Check(path))
 		return false;
-	if (sqlite && (PyUnicode_GetLength(path) == 0 ||
-		       PyUnicode_CompareWithASCIIString(path, ":memory:") == 0))
+	if (sqlite && (PyUnicode_GetLength(path) == 0 || PyUnicode_CompareWithASCIIString(path, ":memory:") == 0))
 		return true;
 	return same_text(path, gate.filename) || reads_zone(path, args);
 }
 
-/* These libraries try a program to learn of the machine and do as well without: no denial that anyone would want to
- * read of, or to grant. */
+/* These libraries try a program to learn of the machine and do as well without: no denial that
+ * anyone would want to read of, or to grant. */
 static bool is_probe(void)
 {
 	static const char *const probes[] = { "platform", "ctypes.util", "uuid", "matplotlib.font_manager", NULL };

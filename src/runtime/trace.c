@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * An uncaught exception: its text as CPython prints it, its line in the program, its cause as the interpreter sees it.
+ * An uncaught exception: its text as CPython prints it, its line in the program, its cause as
+ * the interpreter sees it.
  *
- * Worker, after the program; taken in the zygote. The exception is the program's and hostile, and so may be its
- * traceback module by then: the text is made by a copy of traceback and linecache that no name leads to. They
- * share linecache's cache, where program.c put the program's own lines.
+ * Worker, after the program; taken in the zygote. The exception is the program's and hostile,
+ * and so may be its traceback module by then: the text is made by a copy of traceback and
+ * linecache that no name leads to. They share linecache's cache, where program.c put the
+ * program's own lines.
  *
- * Invariants: no exception leaves; the text has at most TRACE_MAX bytes and a note; chains and tracebacks are
- * followed for a bounded number of steps. */
+ * Invariants: no exception leaves; the text has at most TRACE_MAX bytes and a note; chains and
+ * tracebacks are followed for a bounded number of steps. */
 #include "runtime/gate.h"
 
 #include <errno.h>
@@ -16,50 +18,15 @@
 
 #define TRACE_MAX (64u << 10)
 #define HALF (TRACE_MAX / 2)
-#define LINE_CUT_MAX 400     /* bytes given up so that the cut falls between lines */
-#define CHAIN_MAX 64	     /* exceptions followed through __cause__ and __context__ */
-#define GROUP_MAX 64	     /* members of a group looked at */
+#define LINE_CUT_MAX 400 /* bytes given up so that the cut falls between lines */
+#define CHAIN_MAX 64	 /* exceptions followed through __cause__ and __context__ */
+#define GROUP_MAX 64	 /* members of a group looked at */
 #define GROUP_DEPTH_MAX 4
-#define FRAMES_ALL_MAX 5000  /* beyond this many frames */
-#define FRAMES_KEPT 2000     /* only so many innermost ones are shown */
+#define FRAMES_ALL_MAX 5000 /* beyond this many frames */
+#define FRAMES_KEPT 2000    /* only so many innermost ones are shown */
 #define FALLBACK_FRAMES 50
 
 static PyObject *exception_class; /* traceback.TracebackException of our copy */
-
-/* A module's code run a second time, in a module that is in no table. */
-static PyObject *copy_module(const char *name)
-{
-	_cleanup_py_ PyObject *module = PyImport_ImportModule(name);
-	_cleanup_py_ PyObject *importlib = module ? PyImport_ImportModule("_frozen_importlib") : NULL;
-	_cleanup_py_ PyObject *spec = importlib ? PyObject_GetAttrString(module, "__spec__") : NULL;
-	_cleanup_py_ PyObject *loader = spec ? PyObject_GetAttrString(spec, "loader") : NULL;
-	_cleanup_py_ PyObject *copy = NULL, *done = NULL;
-	PyObject *ret;
-
-	if (!loader)
-		return NULL;
-	copy = PyObject_CallMethod(importlib, "module_from_spec", "O", spec);
-	done = copy ? PyObject_CallMethod(loader, "exec_module", "O", copy) : NULL;
-	if (!done)
-		return NULL;
-	ret = copy;
-	copy = NULL;
-	return ret;
-}
-
-int trace_init(void)
-{
-	_cleanup_py_ PyObject *linecache = PyImport_ImportModule("linecache");
-	_cleanup_py_ PyObject *cache = linecache ? PyObject_GetAttrString(linecache, "cache") : NULL;
-	_cleanup_py_ PyObject *lines = cache ? copy_module("linecache") : NULL;
-	_cleanup_py_ PyObject *traceback = lines ? copy_module("traceback") : NULL;
-
-	if (!traceback || PyObject_SetAttrString(lines, "cache", cache) < 0 ||
-	    PyObject_SetAttrString(traceback, "linecache", lines) < 0)
-		return -1;
-	exception_class = PyObject_GetAttrString(traceback, "TracebackException");
-	return exception_class ? gate_init() : -1;
-}
 
 /* ---- names and text ---- */
 
@@ -188,7 +155,8 @@ static PyObject *kept_str(const struct kept *kept)
 
 /* ---- chains ---- */
 
-/* The exception that this one was raised from, or while handling which it was raised: own reference or NULL. */
+/* The exception that this one was raised from, or while handling which it was raised: own
+ * reference or NULL. */
 static PyObject *before(PyObject *exception, bool explicit_only)
 {
 	PyObject *cause = PyException_GetCause(exception);
@@ -271,8 +239,8 @@ static void format_plainly(struct kept *kept, PyObject *exception)
 	if (entry)
 		keep(kept, "Traceback (most recent call last):\n", 35);
 	for (; entry; entry = next_entry(entry)) {
-		_cleanup_py_ PyObject *frame = NULL, *code = NULL, *file = NULL, *function = NULL, *number = NULL;
-		_cleanup_py_ PyObject *line = NULL;
+		_cleanup_py_ PyObject *frame = NULL, *code = NULL, *file = NULL;
+		_cleanup_py_ PyObject *function = NULL, *number = NULL, *line = NULL;
 
 		if (skip-- > 0)
 			continue;
@@ -470,8 +438,9 @@ static const char *cause_of_group(PyObject *exception, PyObject *filename, int d
 	return common;
 }
 
-/* "raise X from Y" is Y's doing. "During handling of Y" is so only if a library raised X: urllib wraps an OSError in
- * its own. A program that handles a denial and then fails on its own account has failed on its own account. */
+/* "raise X from Y" is Y's doing. "During handling of Y" is so only if a library raised X:
+ * urllib wraps an OSError in its own. A program that handles a denial and then fails on its own
+ * account has failed on its own account. */
 static const char *cause_of(PyObject *exception, PyObject *filename, int depth)
 {
 	PyObject *at = exception, *next;
@@ -500,4 +469,71 @@ const char *trace_cause(PyObject *exception, PyObject *filename)
 
 	PyErr_Clear();
 	return cause;
+}
+
+/* ---- the zygote ---- */
+
+/* A module's code run a second time, in a module that is in no table. */
+static PyObject *copy_module(const char *name)
+{
+	_cleanup_py_ PyObject *module = PyImport_ImportModule(name);
+	_cleanup_py_ PyObject *importlib = module ? PyImport_ImportModule("_frozen_importlib") : NULL;
+	_cleanup_py_ PyObject *spec = importlib ? PyObject_GetAttrString(module, "__spec__") : NULL;
+	_cleanup_py_ PyObject *loader = spec ? PyObject_GetAttrString(spec, "loader") : NULL;
+	_cleanup_py_ PyObject *copy = NULL, *done = NULL;
+	PyObject *ret;
+
+	if (!loader)
+		return NULL;
+	copy = PyObject_CallMethod(importlib, "module_from_spec", "O", spec);
+	done = copy ? PyObject_CallMethod(loader, "exec_module", "O", copy) : NULL;
+	if (!done)
+		return NULL;
+	ret = copy;
+	copy = NULL;
+	return ret;
+}
+
+/* traceback imports what it needs for carets and suggestions when it first needs it: here, and
+ * not in a worker. */
+static int rehearse(PyObject *cache, const char *source)
+{
+	_cleanup_py_ PyObject *entry = Py_BuildValue("iO[s]s", 10, Py_None, source, "<none>");
+	_cleanup_py_ PyObject *code = Py_CompileString(source, "<none>", Py_file_input);
+	_cleanup_py_ PyObject *globals = code ? Py_BuildValue("{sO}", "__builtins__", PyEval_GetBuiltins()) : NULL;
+	_cleanup_py_ PyObject *done = NULL, *text = NULL;
+	PyObject *type, *value, *trace;
+
+	if (!entry || !globals || PyObject_SetItem(cache, PyTuple_GetItem(entry, 3), entry) < 0)
+		return -1;
+	done = PyEval_EvalCode(code, globals, globals);
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	if (value && trace && PyException_SetTraceback(value, trace) == 0)
+		text = trace_format(value);
+	Py_XDECREF(type);
+	Py_XDECREF(value);
+	Py_XDECREF(trace);
+	return PyObject_DelItem(cache, PyTuple_GetItem(entry, 3));
+}
+
+int trace_init(void)
+{
+	_cleanup_py_ PyObject *linecache = PyImport_ImportModule("linecache");
+	_cleanup_py_ PyObject *cache = linecache ? PyObject_GetAttrString(linecache, "cache") : NULL;
+	_cleanup_py_ PyObject *lines = cache ? copy_module("linecache") : NULL;
+	_cleanup_py_ PyObject *traceback = lines ? copy_module("traceback") : NULL;
+	_cleanup_py_ PyObject *tokenize = NULL;
+
+	if (!traceback || PyObject_SetAttrString(lines, "cache", cache) < 0 ||
+	    PyObject_SetAttrString(traceback, "linecache", lines) < 0)
+		return -1;
+	exception_class = PyObject_GetAttrString(traceback, "TracebackException");
+	if (!exception_class || gate_init() < 0)
+		return -1;
+	tokenize = PyImport_ImportModule("tokenize"); /* linecache's, for libraries' lines */
+	if (!tokenize)
+		return -1;
+	/* carets, and a suggestion for a name */
+	return rehearse(cache, "x = 1 / 0\n") < 0 || rehearse(cache, "x = lem\n") < 0 ? -1 : 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * A program's result as tagged JSON (docs/results.md).
  *
- * Worker, after the program; its walls are up and this code is on the program's side of them. The value is
- * hostile: its classes may raise, loop or change containers while these are read. So contents are read through the
- * built-in types' own C functions, whatever a subclass overrides; borrowed references are owned before anything
- * else runs; and what fails becomes its repr.
+ * Worker, after the program; its walls are up and this code is on the program's side of them.
+ * The value is hostile: its classes may raise, loop or change containers while these are read.
+ * So contents are read through the built-in types' own C functions, whatever a subclass
+ * overrides; borrowed references are owned before anything else runs; and what fails becomes
+ * its repr.
  *
- * Invariants: no exception leaves; one value writes at most VALUE_MAX bytes and at most twice that much in all
- * attempts; nesting beyond VALUE_DEPTH_MAX and cycles become reprs; a plain object never has the key "$type",
- * nor one key twice (the reader refuses both). */
+ * Invariants: no exception leaves; one value writes at most VALUE_MAX bytes and at most twice
+ * that much in all attempts; nesting beyond VALUE_DEPTH_MAX and cycles become reprs; a plain
+ * object never has the key "$type", nor one key twice (the reader refuses both). */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -62,7 +63,8 @@ static void known_find(struct writer *w)
 	PyErr_Clear();
 }
 
-/* Written as base64 where JSON cannot say it: lone surrogates, and U+0000, which no C reader takes. */
+/* Written as base64 where JSON cannot say it: lone surrogates, and U+0000, which no C reader
+ * takes. */
 static int put_str(struct writer *w, PyObject *value)
 {
 	_cleanup_py_ PyObject *bytes = NULL;
@@ -269,7 +271,8 @@ static int put_sequence(struct writer *w, PyObject *value)
 	return PUT_DONE;
 }
 
-/* set.__iter__ and not the class's own: a subclass may override it. It raises when the set changes. */
+/* set.__iter__ and not the class's own: a subclass may override it. It raises when the set
+ * changes. */
 static int put_set(struct writer *w, PyObject *value)
 {
 	bool frozen = PyObject_TypeCheck(value, &PyFrozenSet_Type);
@@ -299,8 +302,8 @@ static int put_set(struct writer *w, PyObject *value)
 
 static bool is_scalar(PyObject *value)
 {
-	return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) ||
-	       PyFloat_CheckExact(value) || PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
+	return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
+	       PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
 }
 
 static bool is_plain_key(PyObject *key)
@@ -313,8 +316,8 @@ static bool is_plain_key(PyObject *key)
 	return utf8 && !memchr(utf8, 0, (size_t)len) && strcmp(utf8, TAG) != 0;
 }
 
-/* Writing a scalar runs no code of the program's. Where a value may, a copy is read: the original could show one
- * key twice. */
+/* Writing a scalar runs no code of the program's. Where a value may, a copy is read: the
+ * original could show one key twice. */
 static PyObject *settle_dict(PyObject *dict, bool *ret_plain)
 {
 	PyObject *key, *value;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * numpy's arrays and scalars, pandas' frames, series and indexes as tagged values (docs/results.md).
+ * numpy's arrays and scalars, pandas' frames, series and indexes as tagged values
+ * (docs/results.md).
  *
- * Worker, after the program. Only the libraries' own types are read, never subclasses; their methods may still be
- * replaced by the program, so every answer is checked for its type. Sizes are looked at before anything is
- * copied. */
+ * Worker, after the program. Only the libraries' own types are read, never subclasses; their
+ * methods may still be replaced by the program, so every answer is checked for its type. Sizes
+ * are looked at before anything is copied. */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ static bool has_type(const struct writer *w, PyObject *value, enum value_known k
 	return w->known[known] && (PyObject *)Py_TYPE(value) == w->known[known];
 }
 
-/* A whole number (numpy's too) that an attribute has. -1: it is none, negative, or too large; no exception is left. */
+/* A whole number (numpy's too) that an attribute has. -1: it is none, negative, or too large;
+ * no exception is left. */
 static long long get_size(PyObject *value, const char *name)
 {
 	_cleanup_py_ PyObject *found = PyObject_GetAttrString(value, name);
@@ -143,13 +145,14 @@ static int put_array(struct writer *w, PyObject *array)
 	return r;
 }
 
-/* Readable where Python has the same value, else its bytes: long doubles, dates and times, structures. */
+/* Readable where Python has the same value, else its bytes: long doubles, dates and times,
+ * structures. */
 static int put_scalar(struct writer *w, PyObject *scalar, PyObject *dtype)
 {
 	long long itemsize = get_size(dtype, "itemsize");
 	char kind = get_kind(dtype);
-	bool same = kind && (strchr("biuSU", kind) || (kind == 'f' && itemsize <= 8) ||
-			     (kind == 'c' && itemsize <= 16));
+	bool same = kind &&
+		    (strchr("biuSU", kind) || (kind == 'f' && itemsize <= 8) || (kind == 'c' && itemsize <= 16));
 
 	value_tag(w, "numpy.scalar", NULL);
 	if (put_dtype(w, dtype) < 0)
@@ -173,7 +176,8 @@ int value_put_numpy(struct writer *w, PyObject *value, bool *ret_mine)
 	if (has_type(w, value, KNOWN_NDARRAY))
 		return put_array(w, value);
 	if (generic && PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)generic)) {
-		/* numpy's own type has itself as the dtype's; a subclass of the program's has not */
+		/* numpy's own type has itself as the dtype's; a subclass of the program's has
+		 * not */
 		dtype = PyObject_GetAttrString(value, "dtype");
 		type = dtype ? PyObject_GetAttrString(dtype, "type") : NULL;
 		if (type == (PyObject *)Py_TYPE(value) && !is_true(dtype, "hasobject"))
@@ -207,8 +211,8 @@ static int put_categories(struct writer *w, PyObject *column)
 	return PUT_DONE;
 }
 
-/* The members of one column, a series' or an index's values: "dtype" and "values". Numbers, dates and times are a
- * numpy array (dates with a zone as UTC), all else a list. */
+/* The members of one column, a series' or an index's values: "dtype" and "values". Numbers,
+ * dates and times are a numpy array (dates with a zone as UTC), all else a list. */
 static int put_column(struct writer *w, PyObject *column)
 {
 	_cleanup_py_ PyObject *dtype = PyObject_GetAttrString(column, "dtype"), *name = NULL;
@@ -328,8 +332,7 @@ static int put_frame(struct writer *w, PyObject *frame)
 		json_lit(w->json, first ? "{" : ",{");
 		first = false;
 		if (!PyTuple_CheckExact(pair) || PyTuple_Size(pair) != 2 ||
-		    !has_type(w, PyTuple_GetItem(pair, 1), KNOWN_SERIES) ||
-		    put_column(w, PyTuple_GetItem(pair, 1)) < 0)
+		    !has_type(w, PyTuple_GetItem(pair, 1), KNOWN_SERIES) || put_column(w, PyTuple_GetItem(pair, 1)) < 0)
 			return PUT_FAILED;
 		json_lit(w->json, "}");
 		if (w->json->error)
@@ -342,8 +345,7 @@ static int put_frame(struct writer *w, PyObject *frame)
 static int put_series(struct writer *w, PyObject *series)
 {
 	value_tag(w, "pandas.Series", NULL);
-	if (value_member_new(w, "name", PyObject_GetAttrString(series, "name")) < 0 ||
-	    put_axis(w, series, "index") < 0)
+	if (value_member_new(w, "name", PyObject_GetAttrString(series, "name")) < 0 || put_axis(w, series, "index") < 0)
 		return PUT_FAILED;
 	json_lit(w->json, ",\"data\":{");
 	if (put_column(w, series) < 0)
@@ -376,8 +378,7 @@ static bool is_index(const struct writer *w, PyObject *value)
 	const char *text;
 	bool ours;
 
-	if (!w->known[KNOWN_INDEX] ||
-	    !PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)w->known[KNOWN_INDEX]))
+	if (!w->known[KNOWN_INDEX] || !PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)w->known[KNOWN_INDEX]))
 		return false;
 	module = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__module__");
 	text = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8AndSize(module, NULL) : NULL;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The repr of a program's value, at most VALUE_REPR_MAX bytes of UTF-8.
  *
- * Worker, after the program. Like repr() where that is short. What is long is cut while it is made, not after: the
- * whole repr of a result that nearly fills the program's memory would end the program. Only the repr of a
- * class of its own is made whole. No exception leaves value_repr(). */
+ * Worker, after the program. Like repr() where that is short. What is long is cut while it is
+ * made, not after: the whole repr of a result that nearly fills the program's memory would end
+ * the program. Only the repr of a class of its own is made whole. No exception leaves
+ * value_repr(). */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -71,8 +72,7 @@ PyObject *value_class_name(PyObject *value)
 		return NULL;
 	}
 	module = PyObject_GetAttrString(type, "__module__");
-	if (!module || !PyUnicode_CheckExact(module) ||
-	    PyUnicode_CompareWithASCIIString(module, "builtins") == 0) {
+	if (!module || !PyUnicode_CheckExact(module) || PyUnicode_CompareWithASCIIString(module, "builtins") == 0) {
 		PyErr_Clear();
 		Py_INCREF(name);
 		return name;
@@ -245,10 +245,10 @@ static void add_container(struct text *t, PyObject *value)
 		return;
 	}
 	if (again || t->depth >= DEPTH_MAX) {
-		add_lit(t, PyDict_CheckExact(value)  ? "{...}" :
-			   PyTuple_CheckExact(value) ? "(...)" :
-			   PyList_CheckExact(value)  ? "[...]" :
-						       "set(...)");
+		add_lit(t, PyDict_CheckExact(value)    ? "{...}"
+			   : PyTuple_CheckExact(value) ? "(...)"
+			   : PyList_CheckExact(value)  ? "[...]"
+						       : "set(...)");
 		if (!again)
 			Py_ReprLeave(value);
 		return;

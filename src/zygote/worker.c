@@ -358,8 +358,10 @@ static void on_init(void *arg, uint32_t events)
 	}
 	err_sanitize(&report.err);
 	if (report.kind == INIT_READY && !w->init_ready) {
+		/* It may be here before the jailer's answer, by which the jail can be named to the zygote. */
 		w->init_ready = true;
-		try_fork(w);
+		if (w->init_pidfd >= 0)
+			try_fork(w);
 	} else if (!w->is_ready) {
 		fail(w, &report.err);
 	} else if (w->events.init) {
@@ -412,6 +414,8 @@ static void on_made(void *arg, const void *reply, int fd)
 	e = loop_add(w->host->loop, fd, EPOLLIN, on_gone, w, &w->init_pidfd_io);
 	if (e < 0)
 		fail_with(w, SBX_AT_JAIL, -e, "watching an init");
+	else if (w->init_ready && !w->releasing)
+		try_fork(w);
 }
 
 int worker_init_request(struct worker *w, const struct init_request *request, int fd)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""The result of one program: the shape of ``docs/api.md`` with names and types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from sandbox.values import decode
+
+__all__ = ["LIMITS", "Event", "ProgramError", "Result", "Truncated", "Usage"]
+
+#: Verdicts that say that a limit ended the program, with the setting that each belongs to.
+LIMITS: Mapping[str, str] = {
+    "timeout": "max_execution_time",
+    "memory": "max_memory_mb",
+    "cpu": "max_cpu_time",
+    "processes": "max_processes",
+    "output": "max_output_bytes",
+    "disk": "max_disk_mb",
+}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True)
+class ProgramError:
+    """What ended the program. Where it comes from the interpreter inside it is the program's own claim."""
+
+    name: str
+    value: str
+    traceback: str
+    #: Of the program's text, from 1; None if there is none.
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """Bytes that were dropped out of the middle."""
+
+    stdout: int
+    stderr: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the program used, as the kernel counted it."""
+
+    wall_ms: float
+    cpu_ms: float
+    memory_peak_bytes: int
+    processes_peak: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """One operation that was denied, or a limit that was met."""
+
+    at_ms: int
+    #: ``kernel`` or ``supervisor``; ``python`` is a claim of the interpreter inside.
+    source: str
+    kind: str
+    subject: str
+    rule: str
+    line: int | None
+    #: The smallest change of the settings that would allow it.
+    remedy: str
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Event:
+        line = raw.get("line")
+        return cls(
+            at_ms=_whole(raw.get("at_ms")),
+            source=_text(raw.get("source")),
+            kind=_text(raw.get("kind")),
+            subject=_text(raw.get("subject")),
+            rule=_text(raw.get("rule")),
+            line=line if isinstance(line, int) else None,
+            remedy=_text(raw.get("remedy")),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything about one execution."""
+
+    id: str
+    #: ``ok``, ``error``, ``timeout``, ``memory``, ``cpu``, ``processes``, ``output``, ``disk``, ``denied``,
+    #: ``killed`` or ``fault`` (our failure, never the program's).
+    status: str
+    #: The value of ``__result__`` if the program set it, else of a last bare expression.
+    result: Any
+    result_repr: str | None
+    #: ``__result__``, ``expression`` or None.
+    result_source: str | None
+    stdout: str
+    stderr: str
+    truncated: Truncated
+    error: ProgramError | None
+    displays: list[dict[str, Any]]
+    files: list[dict[str, Any]]
+    usage: Usage
+    events: list[Event]
+    #: What kept each limit and each wall.
+    enforced: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    template: Any
+    #: The JSON object as it came.
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Result:
+        """Never raises for a missing or an unknown member."""
+        truncated = _mapping(raw.get("truncated"))
+        usage = _mapping(raw.get("usage"))
+        error = raw.get("error")
+        shown = raw.get("result_repr")
+        source = raw.get("result_source")
+        return cls(
+            id=_text(raw.get("id")),
+            status=_text(raw.get("status")) or "fault",
+            result=decode(raw.get("result")),
+            result_repr=shown if isinstance(shown, str) else None,
+            result_source=source if isinstance(source, str) else None,
+            stdout=_text(raw.get("stdout")),
+            stderr=_text(raw.get("stderr")),
+            truncated=Truncated(_whole(truncated.get("stdout")), _whole(truncated.get("stderr"))),
+            error=_program_error(error) if isinstance(error, dict) else None,
+            displays=_objects(raw.get("displays")),
+            files=_objects(raw.get("files")),
+            usage=Usage(
+                wall_ms=_number(usage.get("wall_ms")),
+                cpu_ms=_number(usage.get("cpu_ms")),
+                memory_peak_bytes=_whole(usage.get("memory_peak_bytes")),
+                processes_peak=_whole(usage.get("processes_peak")),
+                written_bytes=_whole(usage.get("written_bytes")),
+            ),
+            events=[Event.from_json(event) for event in _objects(raw.get("events"))],
+            enforced=_mapping(raw.get("enforced")),
+            policy=_mapping(raw.get("policy")),
+            template=raw.get("template"),
+            raw=raw,
+        )
+
+
+def _program_error(raw: Mapping[str, Any]) -> ProgramError:
+    line = raw.get("line")
+    value = raw.get("value")
+    return ProgramError(
+        name=_text(raw.get("name")),
+        value=value if isinstance(value, str) else "" if value is None else str(value),
+        traceback=_text(raw.get("traceback")),
+        line=line if isinstance(line, int) else None,
+    )

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: MIT
+"""The private server: one ``sandbox serve`` for all sandboxes of this process.
+
+It is started when the first program is to run, and ends
+
+* at once by :meth:`Lease.end` (``Sandbox.cleanup()``) of the last sandbox that uses it,
+* half a minute after the last one was left or forgotten, so that sandboxes made one after the other share it,
+* with this process, however that ends: its stdin is a pipe whose other end only we hold.
+
+A forked child does not use its parent's server and does not keep it alive; it starts one of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import fcntl
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from sandbox.core.client import Client, ServerGone
+from sandbox.exceptions import SandboxError
+
+__all__ = ["Lease", "find_binary", "shutdown"]
+
+_START_S = 60.0
+_END_S = 10.0
+_LINGER_S = 30.0
+_PREFIX = "sandbox-sdk-"
+_SOCKET_PATH_MAX = 100  # of 107, the rest for the socket's own name
+_STALE_UNLOCKED_S = 3600.0
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def find_binary() -> str:
+    """The ``sandbox`` command: SANDBOX_BIN, in the wheel, in the checkout's build/, on PATH.
+
+    Raises :class:`SandboxError` where there is none.
+    """
+    named = os.environ.get("SANDBOX_BIN")
+    if named:
+        if not os.access(named, os.X_OK) or os.path.isdir(named):
+            raise SandboxError(f"SANDBOX_BIN is {named!r}, which is no program")
+        return os.path.abspath(named)
+    for path in (_PACKAGE / "_bin" / "sandbox", _PACKAGE.parent.parent / "build" / "sandbox"):
+        if os.access(path, os.X_OK) and path.is_file():
+            return str(path)
+    for directory in os.get_exec_path():
+        found = os.path.join(directory or ".", "sandbox")
+        if os.access(found, os.X_OK) and os.path.isfile(found) and _is_elf(found):
+            return os.path.abspath(found)
+    raise SandboxError(
+        "the `sandbox` command is not built: run `./dev build` in the checkout, or set SANDBOX_BIN to it"
+    )
+
+
+def _is_elf(path: str) -> bool:
+    """The command that a wheel puts on PATH is a script that would look for the binary again."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
+
+
+class _Server:
+    """A running ``sandbox serve``, its directory and its lifeline. Belongs to the process that made it."""
+
+    def __init__(self) -> None:
+        binary = find_binary()
+        self.wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.directory = _make_directory()
+        self._held = _hold(self.directory)
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        path = os.path.join(self.directory, "s")
+        try:
+            self.process = subprocess.Popen(
+                [binary, "serve", "--socket", path, "--exit-with-stdin"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                start_new_session=True,  # an interrupt of the terminal is ours to handle
+            )
+        except OSError as exc:
+            self._forget()
+            raise SandboxError(f"{binary} cannot be started: {exc}") from exc
+        self.client = Client(f"unix:{path}")
+        try:
+            self._wait(path)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, path: str) -> None:
+        deadline = time.monotonic() + _START_S
+        pause = 0.002
+        while True:
+            if self.process.poll() is not None:
+                raise SandboxError(f"the sandbox server did not start: {self.last_words()}")
+            if os.path.exists(path):
+                try:
+                    status, health = self.client.get("/v1/health")
+                except ServerGone:
+                    pass  # not listening yet, or about to end, which poll() tells
+                else:
+                    if status == 200:
+                        return
+                    raise SandboxError(f"the sandbox server is not well: {health}")
+            if time.monotonic() > deadline:
+                raise SandboxError(f"the sandbox server did not start within {_START_S:g} s: {self.last_words()}")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr, for a message."""
+        size = os.fstat(self._stderr.fileno()).st_size
+        text = os.pread(self._stderr.fileno(), 2000, max(0, size - 2000)).decode("utf-8", "replace").strip()
+        status = self.process.poll()
+        if status is not None and status < 0:
+            text += f" (ended by signal {-status})"
+        elif status is not None:
+            text += f" (exit status {status})"
+        return text or "it said nothing"
+
+    def stop(self) -> None:
+        """Ends it and waits; everything that it started ends with it."""
+        self.client.close()
+        _close(self.process.stdin)
+        try:
+            self.process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            # Its engine and workers hang on a pipe of its own: they end with it, too.
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._stderr.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._held)
+
+    def disown(self) -> None:
+        """In a forked child: lets go of the descriptors, touches nothing else."""
+        _close(self.process.stdin)
+        self.process.returncode = 0  # not ours to wait for
+        self._stderr.close()
+        os.close(self._held)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        try:
+            stream.close()
+        except OSError:
+            pass
+
+
+def _make_directory() -> str:
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) + len(_PREFIX) + 10 > _SOCKET_PATH_MAX:
+        base = "/tmp"
+    _sweep(base)
+    return tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+
+
+def _hold(directory: str) -> int:
+    """A lock that says that the directory is in use, for as long as this process lives."""
+    fd = os.open(os.path.join(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _sweep(base: str) -> None:
+    """Removes directories of processes that were killed."""
+    try:
+        found = [entry for entry in os.scandir(base) if entry.name.startswith(_PREFIX)]
+    except OSError:
+        return
+    for entry in found:
+        try:
+            state = entry.stat(follow_symlinks=False)
+            if state.st_uid != os.geteuid() or not entry.is_dir(follow_symlinks=False):
+                continue
+            try:
+                fd = os.open(os.path.join(entry.path, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                # Between mkdtemp and the lock, unless it is old.
+                if time.time() - state.st_mtime > _STALE_UNLOCKED_S:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(entry.path, ignore_errors=True)
+            finally:
+                os.close(fd)
+        except OSError:
+            continue  # in use, or gone
+
+
+class _Shared:
+    """The server of this process and who uses it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.server: _Server | None = None
+        self._users = 0
+        self._left: collections.deque[None] = collections.deque()  # each one a user that is not counted out yet
+
+    def client(self) -> Client:
+        with self.lock:
+            if self.server is not None and not self.server.alive():
+                self._stop()
+            if self.server is None:
+                server = _Server()
+                self.server = server
+                threading.Thread(target=self._tend, args=(server,), name="sandbox-server", daemon=True).start()
+            return self.server.client
+
+    def last_words(self) -> str:
+        with self.lock:
+            if self.server is None or self.server.alive():
+                return ""
+            return f": {self.server.last_words()}"
+
+    def enter(self) -> None:
+        with self.lock:
+            self._users += 1
+
+    def leave(self) -> None:
+        """Takes no lock: it runs as a finalizer, in whatever the collector interrupted."""
+        self._left.append(None)
+        server = self.server
+        if server is not None:
+            server.wake.put(None)
+
+    def stop_if_unused(self) -> None:
+        with self.lock:
+            if self._count() == 0:
+                self._stop()
+
+    def stop(self) -> None:
+        with self.lock:
+            self._stop()
+
+    def _count(self) -> int:
+        while self._left:
+            self._left.popleft()
+            self._users -= 1
+        return self._users
+
+    def _stop(self) -> None:
+        server, self.server = self.server, None
+        if server is not None:
+            server.stop()
+            server.wake.put(None)
+
+    def _tend(self, server: _Server) -> None:
+        """A thread for each server: ends it when it has had no user for a while."""
+        patience: float | None = None
+        while True:
+            try:
+                server.wake.get(timeout=patience)
+                waited = False
+            except queue.Empty:
+                waited = True
+            with self.lock:
+                if self.server is not server:
+                    return
+                unused = self._count() == 0
+                if unused and waited:
+                    self._stop()
+                    return
+            patience = _LINGER_S if unused else None
+
+
+class Lease:
+    """One sandbox's claim on the server."""
+
+    def __init__(self) -> None:
+        self._shared = _shared
+        _shared.enter()
+
+    def client(self) -> Client:
+        """Starts the server if it does not run (any more). Raises :class:`SandboxError`."""
+        if self._shared is not _shared:  # in a forked child: another server
+            self._shared = _shared
+            _shared.enter()
+        return self._shared.client()
+
+    def last_words(self) -> str:
+        return self._shared.last_words()
+
+    def release(self) -> None:
+        """To be called once. The server lingers. Takes no lock: fit for a finalizer."""
+        if self._shared is _shared:
+            _shared.leave()
+
+    def end(self) -> None:
+        """After release(): the server does not linger if nobody else uses it."""
+        if self._shared is _shared:
+            _shared.stop_if_unused()
+
+
+_shared = _Shared()
+
+
+def shutdown() -> None:
+    """Ends the server now, whoever uses it; the next program starts a new one."""
+    _shared.stop()
+
+
+def _after_fork() -> None:
+    global _shared
+    server = _shared.server
+    _shared = _Shared()
+    if server is not None:
+        server.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(shutdown)

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: `sandbox run`: one program, its output as it comes, a summary, an exit code.
+ * Process: the command's, with its user's rights; talks to its engine through libsbx.
+ * Trusts: nothing that the program prints: it is passed on byte for byte to wherever the user sent it, and what the
+ *   summary quotes of it is made safe. With --json nothing of it is shown but inside the result.
+ * Invariants: nothing is printed on standard output by us without --json; with it exactly one object for each run
+ *   that was begun; a first signal stops the program and waits for its result, a second one ends everything. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "cli/cli.h"
+#include "lib/internal.h"
+
+#define PIPE_SAFE 4096 /* PIPE_BUF: what poll(2) calls writable takes so much without blocking */
+
+struct options {
+	struct cli_policy policy;
+	const char *code, *file; /* one of them; file "-" is standard input */
+	bool json, quiet;
+};
+
+static const char *const option_names[] = { CLI_POLICY_OPTIONS, "--json", "--quiet", "-c", "--help", NULL };
+
+/* ---- arguments ---- */
+
+static int set_program(struct options *options, const char *code, const char *file)
+{
+	if (options->code || options->file)
+		return cli_fail(EXIT_WRONG_USAGE, "run: one program at a time");
+	options->code = code;
+	options->file = file;
+	return 0;
+}
+
+/* FILE: it is the last word, since those behind it will be the program's own one day. */
+static int parse_file(struct options *options, int argc, char **argv, int i)
+{
+	int r;
+
+	if (i >= argc)
+		return cli_fail(EXIT_WRONG_USAGE, "run: no program after --");
+	r = set_program(options, NULL, argv[i]);
+	if (r != 0)
+		return r;
+	if (i + 1 >= argc)
+		return 0;
+	if (argv[i + 1][0] == '-')
+		return cli_fail(EXIT_WRONG_USAGE, "run: options go before the file, %s came after it", argv[i + 1]);
+	return cli_fail(EXIT_WRONG_USAGE, "run: a program takes no arguments yet, \"%s\" came after it", argv[i + 1]);
+}
+
+static int parse(int argc, char **argv, struct options *options)
+{
+	const char *code;
+	int i, r;
+
+	for (i = 1; i < argc; i++) {
+		r = cli_policy_option(&options->policy, argc, argv, &i);
+		if (r < 0)
+			return EXIT_WRONG_USAGE;
+		if (r > 0)
+			continue;
+		r = cli_value(argc, argv, &i, "-c", &code);
+		if (r < 0)
+			return EXIT_WRONG_USAGE;
+		if (r > 0) {
+			r = set_program(options, code, NULL);
+			if (r != 0)
+				return r;
+		} else if (strcmp(argv[i], "--json") == 0) {
+			options->json = true;
+		} else if (strcmp(argv[i], "--quiet") == 0) {
+			options->quiet = true;
+		} else if (strcmp(argv[i], "--") == 0) {
+			return parse_file(options, argc, argv, i + 1);
+		} else if (argv[i][0] != '-' || argv[i][1] == '\0') {
+			return parse_file(options, argc, argv, i);
+		} else {
+			return cli_unknown("run", argv[i], option_names);
+		}
+	}
+	if (!options->code && !options->file)
+		return cli_fail(EXIT_WRONG_USAGE, "run: no program; give -c CODE, FILE or -");
+	return 0;
+}
+
+/* ---- the program's text ---- */
+
+static int read_stdin(struct buf *ret)
+{
+	char chunk[65536];
+
+	for (;;) {
+		ssize_t n = read(0, chunk, sizeof(chunk));
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return buf_add(ret, "", 0);
+		r = buf_add(ret, chunk, (size_t)n);
+		if (r < 0)
+			return r == -EMSGSIZE ? -EFBIG : r;
+	}
+}
+
+/* Fills code, filename and stdin of the request. *ret_text is malloc'ed, or NULL. */
+static int read_program(const struct options *options, struct sbx_request *request, char **ret_text)
+{
+	struct buf text = { .max = CODE_MAX };
+	bool from_stdin = options->file && strcmp(options->file, "-") == 0;
+	const char *name = from_stdin ? "standard input" : options->file;
+	int r;
+
+	request->stdin_fd = from_stdin ? -1 : 0;
+	if (options->code) {
+		request->code = options->code;
+		request->code_len = strlen(options->code);
+		return 0;
+	}
+	r = from_stdin ? read_stdin(&text) : fd_read_file(AT_FDCWD, options->file, CODE_MAX, &text.data, &text.len);
+	if (r < 0)
+		buf_free(&text);
+	if (r == -EFBIG)
+		return cli_fail(EXIT_WRONG_USAGE, "%s: the program is longer than %u MiB", name, CODE_MAX >> 20);
+	if (r < 0)
+		return cli_fail(EXIT_WRONG_USAGE, "%s: %s", name, strerror(-r));
+	request->filename = from_stdin ? "<stdin>" : options->file;
+	request->code = text.data;
+	request->code_len = text.len;
+	*ret_text = text.data;
+	/* As python itself does with a file's first three bytes. */
+	if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+		request->code += 3;
+		request->code_len -= 3;
+	}
+	return 0;
+}
+
+/* ---- signals ---- */
+
+static int cancel_fd = -1;
+static volatile sig_atomic_t caught;
+
+static void stop(void)
+{
+	uint64_t one = 1;
+
+	/* It can only fail when it has been written to already. */
+	if (write(cancel_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void on_signal(int sig)
+{
+	int saved = errno;
+
+	if (caught)
+		_exit(128 + sig); /* the lifeline closes, and everything ends behind it */
+	caught = sig;
+	stop();
+	errno = saved;
+}
+
+static int catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = on_signal }, before;
+	size_t i;
+
+	cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (cancel_fd < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		/* Ignored by whoever started us (nohup, a shell's background job): it stays so. */
+		if (sigaction(signals[i], NULL, &before) < 0)
+			return -errno;
+		if (before.sa_handler != SIG_IGN && sigaction(signals[i], &action, NULL) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* ---- output ---- */
+
+struct output {
+	bool closed[3];	 /* by stream: nobody reads it any more */
+	int failed;	 /* errno of another failure, 0: none */
+	bool is_pipe[3]; /* a write of more than PIPE_SAFE may block */
+	char last;	 /* byte written */
+};
+
+static void on_output(void *arg, int stream, const void *data, size_t len)
+{
+	struct output *output = arg;
+	const char *at = data;
+
+	if (len > 0)
+		output->last = at[len - 1];
+	while (len > 0 && !output->closed[stream]) {
+		/* A reader that does not read must not keep a signal waiting. */
+		struct pollfd fds[2] = {
+			{ .fd = stream, .events = POLLOUT },
+			{ .fd = cancel_fd, .events = POLLIN },
+		};
+		ssize_t n;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents && !(fds[0].revents & POLLOUT))
+			return;
+		if (!fds[0].revents)
+			continue;
+		n = write(stream, at, output->is_pipe[stream] && len > PIPE_SAFE ? PIPE_SAFE : len);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0) {
+			output->closed[stream] = true;
+			if (errno != EPIPE)
+				output->failed = errno;
+			/* Without standard output nobody waits for the rest; without standard error they may. */
+			if (stream == 1)
+				stop();
+			return;
+		}
+		at += n;
+		len -= (size_t)n;
+	}
+}
+
+static void look_at_outputs(struct output *output)
+{
+	struct stat st;
+	int fd;
+
+	for (fd = 1; fd <= 2; fd++)
+		output->is_pipe[fd] = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
+}
+
+static void print_summary(const struct sbx_result *result, const struct output *output)
+{
+	const char *text = sbx_result_json(result);
+	_cleanup_free_ char *coloured = NULL;
+	json_t *object;
+
+	/* The program's last line may have no end, and then ours would begin in it. */
+	if (output->last && output->last != '\n' && isatty(1) && isatty(2))
+		(void)fputc('\n', stderr);
+	if (cli_colour(2) && (object = json_loads(text, JSON_ALLOW_NUL, NULL))) {
+		coloured = summary_make(object, true);
+		json_decref(object);
+	}
+	(void)fputs(coloured ? coloured : sbx_result_summary(result), stderr);
+}
+
+/* A run that was begun and whose engine was lost has a result too: of the same shape, made here. */
+static int print_fault(const struct sbx_err *err)
+{
+	json_t *object = json_pack(
+		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
+		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n}",
+		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr", "stdout", "", "stderr", "",
+		"truncated", "stdout", 0, "stderr", 0, "error", "name", err_kind(err->stage)->name, "value", err->msg,
+		"traceback", "line", "displays", "files", "usage", "wall_ms", 0, "cpu_ms", 0, "memory_peak_bytes", 0,
+		"processes_peak", 0, "written_bytes", 0, "events", "enforced", "policy", "template");
+	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+
+	json_decref(object);
+	return text && puts(text) >= 0 ? 0 : -ENOMEM;
+}
+
+/* ---- the run ---- */
+
+static int report_error(const struct options *options, const struct sbx_err *err)
+{
+	int code = err_kind(err->stage)->exit_code;
+
+	(void)cli_fail(0, "%s", err->msg[0] ? err->msg : "the run failed");
+	if (options->json && code == EXIT_OUR_FAULT)
+		(void)print_fault(err);
+	return caught ? 128 + caught : code;
+}
+
+static int report(const struct options *options, const struct sbx_result *result, const struct output *output)
+{
+	int code = sbx_status_exit_code(sbx_result_status(result));
+
+	if (options->json && (puts(sbx_result_json(result)) < 0 || fflush(stdout) != 0))
+		code = cli_fail(EXIT_OUR_FAULT, "writing the result: %s", strerror(errno));
+	else if (output->failed)
+		code = cli_fail(EXIT_OUR_FAULT, "writing the output: %s", strerror(output->failed));
+	if (!options->json && !options->quiet)
+		print_summary(result, output);
+	return caught ? 128 + caught : code;
+}
+
+static int run_it(const struct options *options, struct sbx_request *request)
+{
+	struct output output = { 0 };
+	struct sbx_err err = { 0 };
+	struct sbx_result *result;
+	struct sbx *box;
+	int code, r;
+
+	request->preset = options->policy.preset;
+	request->policy = options->policy.text;
+	request->policy_len = options->policy.len;
+	request->settings = options->policy.settings;
+	request->setting_count = options->policy.setting_count;
+	if (sbx_request_check(request, &err) < 0)
+		return request->filename ? cli_fail(EXIT_WRONG_USAGE, "%s: %s", request->filename, err.msg)
+					 : cli_fail(EXIT_WRONG_USAGE, "%s", err.msg);
+	r = catch_signals();
+	if (r < 0)
+		return cli_fail(EXIT_OUR_FAULT, "signals: %s", strerror(-r));
+	look_at_outputs(&output);
+	request->cancel_fd = &cancel_fd;
+	if (!options->json) {
+		request->on_output = on_output;
+		request->arg = &output;
+	}
+	if (sbx_open(&box, NULL, &err) < 0)
+		return report_error(options, &err);
+	if (sbx_run(box, request, &result, &err) < 0) {
+		code = report_error(options, &err);
+	} else {
+		code = report(options, result, &output);
+		sbx_result_free(result);
+	}
+	sbx_close(box);
+	return code;
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct options options = { 0 };
+	struct sbx_request request = { .stdin_fd = -1 };
+	char *text = NULL;
+	int code;
+
+	code = parse(argc, argv, &options);
+	if (code == 0)
+		code = read_program(&options, &request, &text);
+	if (code == 0)
+		code = cli_policy_load(&options.policy);
+	if (code == 0)
+		code = run_it(&options, &request);
+	cli_policy_clear(&options.policy);
+	free(text);
+	return code;
+}
