@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Wall: seccomp. The filters, compiled ahead by the engine with libseccomp from one table of verdicts
- * (shared/walls.md); installing them is seccomp.h's. Engine; may allocate. */
+ * Wall: seccomp. The filters, compiled ahead by the engine from one table of verdicts
+ * (filter_table.h); installing them is seccomp.h's. Engine; may allocate. */
 #ifndef SBX_JAIL_FILTER_H
 #define SBX_JAIL_FILTER_H
 
@@ -12,7 +12,7 @@
 #include "sbx.h"
 
 /* run_flags: RUN_NETWORK, RUN_SUBPROCESS, RUN_LISTENER of zygote/messages.h (without RUN_LISTENER what would be
- * notified is EPERM or ENOSYS at once). supervised: limits are kept by the init, so that memfd_create is ENOSYS
+ * notified gets its table's errno at once). supervised: limits are kept by the init, so that memfd_create is ENOSYS
  * and SIGCHLD's disposition stays. *ret gets struct sock_filter[] in bytes. */
 int filter_worker(unsigned run_flags, bool supervised, struct buf *ret, struct sbx_err *err);
 int filter_zygote(struct buf *ret, struct sbx_err *err); /* the fork server: fork, setns, openat and what a preload needs */
