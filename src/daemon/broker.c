@@ -463,14 +463,34 @@ static int place_fds(const int *from, const int *to, size_t count)
 	return 0;
 }
 
+/* Of the starter's environment the engine gets where to look for an interpreter, and what tests turn down. */
+static void keep_environment(char **ret, size_t size)
+{
+	static const char *const names[] = { "PATH", "SANDBOX_TEMPLATE_FORKS", "SANDBOX_TEMPLATE_SECONDS" };
+	static char language[] = "LANG=C.UTF-8";
+	size_t n = 0;
+
+	ret[n++] = language;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && n + 1 < size; i++) {
+		const char *value = getenv(names[i]);
+
+		/* In the block of the process a value follows its name and '='. */
+		if (value)
+			ret[n++] = (char *)(uintptr_t)(value - strlen(names[i]) - 1);
+	}
+	ret[n] = NULL;
+}
+
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, int binary)
 {
 	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1, b->has_listener ? ROLE_LISTEN_FD : -1, sync_fd, mover_fd };
 	const int to[] = { ROLE_DOOR_FD, ROLE_LISTEN_FD, ROLE_BROKER_FD, ROLE_MOVER_FD };
 	char *const argv[] = { "sandbox", "--role=engine", NULL };
-	char *const environment[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL };
+	char *environment[8];
 	struct sbx_err err = { 0 };
 	int exe;
+
+	keep_environment(environment, sizeof(environment) / sizeof(environment[0]));
 
 	exe = fcntl(binary, F_DUPFD_CLOEXEC, 64);
 	if (exe < 0 || place_fds(from, to, 4) < 0 || syscall(SYS_close_range, ROLE_MOVER_FD + 1, 63, 0) < 0)

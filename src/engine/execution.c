@@ -370,6 +370,19 @@ static void on_started(struct execution *x, int listener)
 		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
 }
 
+/* Once a run, so that a program cannot keep us busy with it. */
+static void look(struct execution *x)
+{
+	const struct init_request request = { .op = INIT_LOOK };
+
+	if (x->state != RUNNING || x->look_asked || x->engine->host.hello.cgroup.version != CGROUP_NONE)
+		return;
+	x->look_asked = true;
+	x->look_due = worker_init_request(x->worker, &request, -1) == 0;
+	if (!x->look_due)
+		(void)worker_looked(x->worker);
+}
+
 static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int fd)
 {
 	struct execution *x = arg;
@@ -401,7 +414,11 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 		x->done = outcome_parse(data, len, &x->done_error);
 		meter_read(&x->meter);
 		break;
+	case WORKER_LOOK:
+		look(x);
+		break;
 	case WORKER_RUN:
+	case WORKER_LOOKED:
 	case WORKER_WAITING:
 		break;
 	}
@@ -444,7 +461,12 @@ static void on_init(void *arg, const struct init_report *report)
 
 	switch ((enum init_report_kind)report->kind) {
 	case INIT_DONE:
-		setup_answered(x);
+		if (x->look_due) {
+			x->look_due = false;
+			(void)worker_looked(x->worker);
+		} else {
+			setup_answered(x);
+		}
 		break;
 	case INIT_FAILED:
 		execution_fault(x, &report->err);

@@ -29,6 +29,7 @@ struct execution {
 	char *code, *filename, *cwd, *stdin_data, *python;
 	size_t code_len, stdin_len;
 	bool stdin_open, hold, finished;
+	bool look_asked, look_due; /* the program's one last look */
 	int peer_fd;
 	unsigned walls;
 	struct grant *grants;

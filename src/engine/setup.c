@@ -22,7 +22,8 @@ static unsigned run_flags(const struct execution *x)
 {
 	return (x->policy.allow_file_operations ? RUN_FILE_OPERATIONS : 0) |
 	       (x->policy.allow_imports ? RUN_IMPORTS : 0) | (x->policy.network_access ? RUN_NETWORK : 0) |
-	       (x->policy.allow_subprocess ? RUN_SUBPROCESS : 0) | RUN_LISTENER;
+	       (x->policy.allow_subprocess ? RUN_SUBPROCESS : 0) | RUN_LISTENER |
+	       (x->engine->host.hello.cgroup.version == CGROUP_NONE ? RUN_LOOK : 0);
 }
 
 static bool any_writable(const struct execution *x)

@@ -644,6 +644,7 @@ int program_run(const struct program *program, struct json *done)
 
 	if (execute(program, &last) < 0)
 		judge_exception(&verdict, program->filename);
+	worker_look();
 	/* Whatever the program still holds, there is room to tell of it. */
 	release_reserve();
 	/* A program that raised has no result. */

@@ -44,6 +44,8 @@ struct program {
  * worker_events_flush(). subject: str or NULL. Never raises. */
 void worker_event(const char *kind, PyObject *subject, const char *rule, long line, const char *remedy);
 void worker_events_flush(void);
+/* With RUN_LOOK: has the supervisor look at what the program holds, before it is let go. Waits 200 ms at most. */
+void worker_look(void);
 /* False in a process that the program forked: it speaks to nobody. */
 bool worker_is_self(void);
 

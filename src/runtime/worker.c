@@ -9,6 +9,7 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -311,6 +312,22 @@ static void join(int init_pidfd, int channel_fd, unsigned walls, struct landlock
 		fail(&err);
 }
 
+static bool looks; /* RUN_LOOK */
+
+void worker_look(void)
+{
+	struct pollfd answered = { .fd = CHILD_CHANNEL_FD, .events = POLLIN };
+	struct wire_frame frame;
+
+	if (!looks || !worker_is_self() || !is_channel(CHILD_CHANNEL_FD))
+		return;
+	looks = false;
+	if (wire_send_frame(CHILD_CHANNEL_FD, WORKER_LOOK, NULL, 0, NULL, 0) < 0)
+		return;
+	if (poll(&answered, 1, 200) == 1)
+		(void)wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame));
+}
+
 _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 {
 	static struct program program;
@@ -350,6 +367,7 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 		_exit(1);
 	fd_close(&listener);
 
+	looks = program.run.flags & RUN_LOOK;
 	code = program_run(&program, &done);
 	if (worker_is_self()) {
 		worker_events_flush();

@@ -180,23 +180,51 @@ int interpreter_find(struct host *host, const char *python, struct interpreter *
 	return add_prefix(host, ret, above, above, err);
 }
 
+/* A number of a file's name such as python3.9 that is below 3.10; a name without one says nothing. */
+static bool is_too_old(const char *real)
+{
+	const char *name = strrchr(real, '/'), *at = name ? strstr(name, "python3.") : NULL;
+	char *end;
+	long minor = at ? strtol(at + 8, &end, 10) : 0;
+
+	return at && end != at + 8 && minor < 10;
+}
+
+/* A program that a worker's uid can read and execute; no script (pyenv's shims) and nothing of root's own. */
+static bool is_usable(struct host *host, const char *path)
+{
+	char real[4096], link[64], magic[4] = "";
+	_cleanup_fd_ int fd = -1, file = -1;
+	struct stat st;
+
+	if (host_resolve(host, path, real, NULL) < 0 || is_too_old(real) ||
+	    host_open(host, real, TREE_FILE, &fd, NULL) < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (st.st_mode & 0005) != 0005)
+		return false;
+	/* A mount's descriptor is O_PATH: opened once more to be read. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	file = open(link, O_RDONLY | O_CLOEXEC);
+	return file >= 0 && fd_read_all(file, magic, sizeof(magic)) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+}
+
 int interpreter_default(struct host *host, char ret[1024], struct sbx_err *err)
 {
-	static const char *const places[] = {
-		"/usr/bin/python3",	"/usr/bin/python3.13",	"/usr/bin/python3.12", "/usr/bin/python3.11",
-		"/usr/bin/python3.10",	"/usr/local/bin/python3", "/opt/python/bin/python3",
-	};
-	char real[4096];
-	size_t i;
+	static const char *const names[] = { "python3", "python3.13", "python3.12", "python3.11", "python3.10" };
+	const char *path = getenv("PATH"), *part;
+	size_t len, i;
 
-	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		/* A distribution's python3 that is too old says so in its file's name. */
-		if (host_resolve(host, places[i], real, NULL) < 0 || strstr(real, "python3.8") ||
-		    strstr(real, "python3.9") || strstr(real, "python3.7") || strstr(real, "python3.6"))
-			continue;
-		strcpy(ret, places[i]);
+	if (is_usable(host, "/usr/bin/python3")) {
+		strcpy(ret, "/usr/bin/python3");
 		return 0;
 	}
+	for (part = path ? path : ""; *part; part += len + (part[len] == ':')) {
+		len = strcspn(part, ":");
+		for (i = 0; part[0] == '/' && len < 900 && i < sizeof(names) / sizeof(names[0]); i++) {
+			(void)snprintf(ret, 1024, "%.*s/%s", (int)len, part, names[i]);
+			if (is_usable(host, ret))
+				return 0;
+		}
+	}
 	return err_set_field(err, SBX_AT_INTERPRETER, ENOENT, "python",
-			     "python: no interpreter of version 3.10 or newer was found; name one");
+			     "python: no interpreter of version 3.10 or newer was found on PATH; name one");
 }

@@ -108,6 +108,7 @@ enum init_op {
 	INIT_GRANT = 2, /* fd: detached mount; path: where. Answered. */
 	INIT_SEAL = 3,	/* the program is about to start: drop every capability; supervise if limits are given.
 			 * Answered: a program runs only in a sealed jail. */
+	INIT_LOOK = 4,	/* where it supervises: look now, and report what is used (INIT_USAGE, or INIT_EXCEEDED). Answered. */
 };
 struct init_request {
 	uint32_t op, serial;
@@ -157,6 +158,7 @@ struct zygote_report {
 enum worker_frame {
 	/* engine -> worker */
 	WORKER_RUN = 1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
+	WORKER_LOOKED = 2, /* answers WORKER_LOOK; no payload */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
 	WORKER_FAILED = 17,  /* struct sbx_err: a step before the program's first instruction failed */
@@ -164,6 +166,7 @@ enum worker_frame {
 	/* worker -> engine, from the program's side of the wall: claims */
 	WORKER_EVENT = 32, /* JSON, docs below; at most 16 KiB */
 	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
+	WORKER_LOOK = 34,  /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
@@ -172,6 +175,7 @@ enum worker_frame {
 #define RUN_NETWORK 0x04u
 #define RUN_SUBPROCESS 0x08u
 #define RUN_LISTENER 0x10u /* make a seccomp listener */
+#define RUN_LOOK 0x20u	   /* limits are kept by looking: ask for a last look before anything is let go */
 struct worker_run {
 	uint32_t walls;	     /* WALL_LANDLOCK, WALL_SECCOMP, WALL_RLIMITS, ... */
 	uint32_t flags;	     /* RUN_* */

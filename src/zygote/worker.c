@@ -112,6 +112,7 @@ static size_t frame_max(uint32_t type)
 	switch ((enum worker_frame)type) {
 	case WORKER_WAITING:
 	case WORKER_STARTED:
+	case WORKER_LOOK:
 		return 0;
 	case WORKER_FAILED:
 		return sizeof(struct sbx_err);
@@ -120,6 +121,7 @@ static size_t frame_max(uint32_t type)
 	case WORKER_DONE:
 		return WORKER_DONE_MAX;
 	case WORKER_RUN:
+	case WORKER_LOOKED:
 		break;
 	}
 	return SIZE_MAX; /* not one that a worker sends */
@@ -287,6 +289,14 @@ int worker_run(struct worker *w, const void *data, size_t len, const int stdio[3
 			return -errno;
 		w->out_fds[w->out_fd_count++] = fd;
 	}
+	return r < 0 ? r : flush(w);
+}
+
+int worker_looked(struct worker *w)
+{
+	const struct wire_frame frame = { .type = WORKER_LOOKED };
+	int r = w->closed ? -EPIPE : buf_add(&w->out, &frame, sizeof(frame));
+
 	return r < 0 ? r : flush(w);
 }
 

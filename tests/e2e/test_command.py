@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, settings
+from runner import BINARY, settings
 
 SHAPE = {"id", "status", "result", "result_repr", "stdout", "stderr", "truncated", "error", "displays", "files", "usage",
          "events", "enforced", "policy", "template"}

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, run_command, settings
+from runner import BINARY, run_command, settings
 
 
 def children(pid: int) -> list[int]:

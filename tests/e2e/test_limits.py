@@ -2,7 +2,7 @@
 """Limits that the kernel keeps, each with a verdict of its own."""
 import pytest
 
-from conftest import settings
+from runner import settings
 
 
 def test_memory_is_the_programs_own(program):

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import have, pythons
+from runner import have, pythons
 
 DATA = ("numpy", "pandas", "matplotlib")
 

@@ -26,6 +26,9 @@ _IDLE_MAX = 32  # connections kept; more are made as needed and closed after use
 class ServerGone(SandboxError):
     """No connection to the server, or it ended before it answered."""
 
+    #: The request was certainly not seen by a server: nobody listened.
+    unseen: bool = False
+
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
@@ -173,7 +176,9 @@ class Client:
             if call is not None:
                 call.attach(None)
             if isinstance(exc, (OSError, http.client.HTTPException)):
-                raise ServerGone(f"no answer from the sandbox server at {self.url}: {exc!r}") from exc
+                gone = ServerGone(f"no answer from the sandbox server at {self.url}: {exc!r}")
+                gone.unseen = isinstance(exc, (ConnectionRefusedError, FileNotFoundError))
+                raise gone from exc
             raise
 
     def _finish(

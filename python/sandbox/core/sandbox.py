@@ -186,7 +186,13 @@ class Sandbox:
         try:
             status, answer = client.post(_EXECUTIONS, request, call)
         except ServerGone as exc:
-            raise self._gone(exc) from exc
+            # A private server that was killed stops listening a moment before it is seen to have ended.
+            if not exc.unseen or self._lease is None or not self._lease.await_end(client):
+                raise self._gone(exc) from exc
+            try:
+                status, answer = self._client().post(_EXECUTIONS, request, call)
+            except ServerGone as again:
+                raise self._gone(again) from again
         return self._result(status, answer)
 
     def _stream(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:

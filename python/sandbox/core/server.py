@@ -228,6 +228,17 @@ class _Shared:
                 threading.Thread(target=self._tend, args=(server,), name="sandbox-server", daemon=True).start()
             return self.server.client
 
+    def await_end(self, client: Client) -> bool:
+        with self.lock:
+            server = self.server
+        if server is None or server.client is not client:
+            return True
+        try:
+            server.process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def last_words(self) -> str:
         with self.lock:
             if self.server is None or self.server.alive():
@@ -298,6 +309,10 @@ class Lease:
             self._shared = _shared
             _shared.enter()
         return self._shared.client()
+
+    def await_end(self, client: Client) -> bool:
+        """Whether the server of this client has ended or does so within two seconds."""
+        return self._shared.await_end(client)
 
     def last_words(self) -> str:
         return self._shared.last_words()
