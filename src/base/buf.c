@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: growable bytes with a ceiling, and the keeper of a stream's head and tail (buf.h).
+ * Purpose: growable bytes with a ceiling, and the keeper of a stream's head and tail
+ * (buf.h).
  * Process: any, one thread a buffer. Trusts: nothing about lengths.
- * Invariants: len < cap once data is there, data[len] is NUL, len <= max where there is one; a failed call
- *   changes nothing. Head and tail: the ring holds bytes only once the head is full. */
+ * Invariants: len < cap once data is there, data[len] is NUL, len <= max where there is
+ *   one; a failed call changes nothing. Head and tail: the ring holds bytes only once the
+ *   head is full. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -20,7 +22,8 @@ static int reserve(struct buf *b, size_t len)
 	size_t need, cap;
 	char *grown;
 
-	if (len > SIZE_MAX / 2 - b->len - 1 || (b->max && (b->len > b->max || len > b->max - b->len)))
+	if (len > SIZE_MAX / 2 - b->len - 1 ||
+	    (b->max && (b->len > b->max || len > b->max - b->len)))
 		return -EMSGSIZE;
 	need = b->len + len + 1;
 	if (need <= b->cap)
@@ -106,7 +109,8 @@ int headtail_add(struct headtail *h, const void *data, size_t len)
 
 	if (n > len)
 		n = len;
-	/* Before anything is added: made when it is first needed, which for most streams is never. */
+	/* Before anything is added: made when it is first needed, which for most streams
+	 * is never. */
 	if (len > n && h->half > 0 && !h->ring) {
 		h->ring = malloc(h->half);
 		if (!h->ring)
@@ -139,7 +143,8 @@ int headtail_add(struct headtail *h, const void *data, size_t len)
 	return 0;
 }
 
-int headtail_join(const struct headtail *h, char **ret_text, size_t *ret_len, unsigned long long *ret_dropped)
+int headtail_join(const struct headtail *h, char **ret_text, size_t *ret_len,
+		  unsigned long long *ret_dropped)
 {
 	size_t len = h->head.len + h->ring_len, first;
 	char *text = malloc(len + 1), *at = text;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: asynchronous calls in order over one socket (call.h).
- * Process: the engine. Trusts: the other end, broker or jailer, to answer in order; anything else ends the queue.
- * Invariants: waiting calls are a list in the order of sending; the first `sent` of them are with the other end. */
+ * Process: the engine. Trusts: the other end, broker or jailer, to answer in order;
+ * anything else ends the queue.
+ * Invariants: waiting calls are a list in the order of sending; the first `sent` of them
+ * are with the other end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -77,7 +79,8 @@ static int flush(struct call_queue *queue)
 	for (call = queue->first; call; call = call->next) {
 		if (call->sent)
 			continue;
-		r = wire_send(queue->fd, call->request, queue->request_size, call->fds, call->fd_count);
+		r = wire_send(queue->fd, call->request, queue->request_size, call->fds,
+			      call->fd_count);
 		if (r == -EAGAIN)
 			return loop_modify(queue->io, EPOLLIN | EPOLLOUT);
 		if (r < 0)
@@ -135,8 +138,8 @@ static void on_io(void *arg, uint32_t events)
 		release(queue);
 }
 
-int call_queue_new(struct loop *loop, int fd, size_t request_size, size_t reply_size, call_lost_fn lost, void *arg,
-		   struct call_queue **ret)
+int call_queue_new(struct loop *loop, int fd, size_t request_size, size_t reply_size,
+		   call_lost_fn lost, void *arg, struct call_queue **ret)
 {
 	struct call_queue *queue = calloc(1, sizeof(*queue));
 	int r;
@@ -176,8 +179,8 @@ void call_queue_free(struct call_queue **queue)
 		release(q);
 }
 
-int call_send(struct call_queue *queue, const void *request, const int *fds, size_t fd_count, call_fn fn, void *arg,
-	      struct call **ret_call)
+int call_send(struct call_queue *queue, const void *request, const int *fds,
+	      size_t fd_count, call_fn fn, void *arg, struct call **ret_call)
 {
 	struct call *call;
 	int r;
@@ -192,7 +195,8 @@ int call_send(struct call_queue *queue, const void *request, const int *fds, siz
 	*call = (struct call){ .queue = queue, .fn = fn, .arg = arg };
 	memcpy(call->request, request, queue->request_size);
 	for (; call->fd_count < fd_count; call->fd_count++) {
-		call->fds[call->fd_count] = fcntl(fds[call->fd_count], F_DUPFD_CLOEXEC, 0);
+		call->fds[call->fd_count] = fcntl(fds[call->fd_count], F_DUPFD_CLOEXEC,
+						  0);
 		if (call->fds[call->fd_count] < 0) {
 			r = -errno;
 			drop_fds(call);
@@ -205,7 +209,8 @@ int call_send(struct call_queue *queue, const void *request, const int *fds, siz
 	else
 		queue->first = call;
 	queue->last = call;
-	/* A broken socket shows on the loop, where lost() is called; the caller's state is not changed under it. */
+	/* A broken socket shows on the loop, where lost() is called; the caller's state
+	 * is not changed under it. */
 	if (flush(queue) < 0)
 		(void)loop_modify(queue->io, EPOLLIN | EPOLLOUT);
 	if (ret_call)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: filling struct sbx_err, the table of stages and the names of verdicts (err.h, sbx.h).
+ * Purpose: filling struct sbx_err, the table of stages and the names of verdicts (err.h,
+ * sbx.h).
  * Process: any, any thread; also linked into the static jailer.
- * Trusts: nothing: a format's arguments may be a program's text, a struct may come from a hostile process.
- * Invariants: a filled struct is zero behind its strings, which are NUL-terminated printable UTF-8 without
- *   control, line-separating or bidirectional characters, so that it can go into a log or a terminal. */
+ * Trusts: nothing: a format's arguments may be a program's text, a struct may come from a
+ * hostile process.
+ * Invariants: a filled struct is zero behind its strings, which are NUL-terminated
+ *   printable UTF-8 without control, line-separating or bidirectional characters, so that
+ *   it can go into a log or a terminal. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -40,10 +43,12 @@ static const struct {
 	const char *name;
 	int exit_code;
 } statuses[] = {
-	[SBX_OK] = { "ok", 0 },		  [SBX_ERROR] = { "error", 1 },	  [SBX_TIMEOUT] = { "timeout", 3 },
-	[SBX_MEMORY] = { "memory", 3 },	  [SBX_CPU] = { "cpu", 3 },	  [SBX_PROCESSES] = { "processes", 3 },
-	[SBX_OUTPUT] = { "output", 3 },	  [SBX_DISK] = { "disk", 3 },	  [SBX_DENIED] = { "denied", 4 },
-	[SBX_KILLED] = { "killed", 137 }, [SBX_FAULT] = { "fault", 125 },
+	[SBX_OK] = { "ok", 0 },           [SBX_ERROR] = { "error", 1 },
+	[SBX_TIMEOUT] = { "timeout", 3 }, [SBX_MEMORY] = { "memory", 3 },
+	[SBX_CPU] = { "cpu", 3 },         [SBX_PROCESSES] = { "processes", 3 },
+	[SBX_OUTPUT] = { "output", 3 },   [SBX_DISK] = { "disk", 3 },
+	[SBX_DENIED] = { "denied", 4 },   [SBX_KILLED] = { "killed", 137 },
+	[SBX_FAULT] = { "fault", 125 },
 };
 
 static size_t status_index(enum sbx_status status)
@@ -61,9 +66,11 @@ int sbx_status_exit_code(enum sbx_status status)
 	return statuses[status_index(status)].exit_code;
 }
 
-/* Length of the well-formed sequence (RFC 3629) at the start of max bytes, 0 if there is none. *ret_code is set
- * with a length only; *ret_cut says that the bytes are a good beginning that max cuts off. */
-static size_t utf8_at(const unsigned char *s, size_t max, unsigned *ret_code, bool *ret_cut)
+/* Length of the well-formed sequence (RFC 3629) at the start of max bytes, 0 if there is
+ * none. *ret_code is set with a length only; *ret_cut says that the bytes are a good
+ * beginning that max cuts off. */
+static size_t utf8_at(const unsigned char *s, size_t max, unsigned *ret_code,
+		      bool *ret_cut)
 {
 	static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	unsigned code;
@@ -95,14 +102,15 @@ static size_t utf8_at(const unsigned char *s, size_t max, unsigned *ret_code, bo
 
 static bool printable(unsigned code)
 {
-	return code >= 0x20 && !(code >= 0x7f && code <= 0x9f) && code != 0x061c && code != 0x200e && code != 0x200f &&
-	       !(code >= 0x2028 && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069) && code != 0xfeff &&
+	return code >= 0x20 && !(code >= 0x7f && code <= 0x9f) && code != 0x061c &&
+	       code != 0x200e && code != 0x200f && !(code >= 0x2028 && code <= 0x202e) &&
+	       !(code >= 0x2066 && code <= 0x2069) && code != 0xfeff &&
 	       !(code >= 0xfff9 && code <= 0xfffb) && (code & 0xfffe) != 0xfffe &&
 	       !(code >= 0xe0000 && code <= 0xe007f);
 }
 
-/* In place and never longer: what must not stay becomes '?', white space a space, a sequence that the end of
- * the array cut off goes, everything behind the text is zero. */
+/* In place and never longer: what must not stay becomes '?', white space a space, a
+ * sequence that the end of the array cut off goes, everything behind the text is zero. */
 static void clean(char *text, size_t size)
 {
 	size_t len = strnlen(text, size - 1), i = 0, n;
@@ -143,7 +151,8 @@ static void append(char *text, size_t size, const char *more)
 	text[len + n] = '\0';
 }
 
-/* strerrordesc_np (glibc 2.32) is a look-up in a constant table: no locale, no lock, unlike strerror_r. */
+/* strerrordesc_np (glibc 2.32) is a look-up in a constant table: no locale, no lock,
+ * unlike strerror_r. */
 static int finish(struct sbx_err *err, enum sbx_stage stage, int errnum)
 {
 	const char *why = errnum > 0 ? strerrordesc_np(errnum) : NULL;
@@ -153,7 +162,8 @@ static int finish(struct sbx_err *err, enum sbx_stage stage, int errnum)
 		return -result;
 	err->stage = stage;
 	err->errnum = errnum;
-	if (why && stage != SBX_AT_USAGE && stage != SBX_AT_POLICY && stage != SBX_AT_CEILING) {
+	if (why && stage != SBX_AT_USAGE && stage != SBX_AT_POLICY &&
+	    stage != SBX_AT_CEILING) {
 		append(err->msg, sizeof(err->msg), ": ");
 		append(err->msg, sizeof(err->msg), why);
 	}
@@ -162,9 +172,10 @@ static int finish(struct sbx_err *err, enum sbx_stage stage, int errnum)
 }
 
 /* The text is made aside, since an argument may be the message that err holds now. */
-static int set(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *field, const char *fmt, va_list args)
-	__attribute__((format(printf, 5, 0)));
-static int set(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *field, const char *fmt, va_list args)
+static int set(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *field,
+	       const char *fmt, va_list args) __attribute__((format(printf, 5, 0)));
+static int set(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *field,
+	       const char *fmt, va_list args)
 {
 	struct sbx_err made = { 0 };
 
@@ -188,7 +199,8 @@ int err_set(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *f
 	return r;
 }
 
-int err_set_field(struct sbx_err *err, enum sbx_stage stage, int errnum, const char *field, const char *fmt, ...)
+int err_set_field(struct sbx_err *err, enum sbx_stage stage, int errnum,
+		  const char *field, const char *fmt, ...)
 {
 	va_list args;
 	int r;

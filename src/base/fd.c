@@ -70,8 +70,10 @@ ssize_t fd_read_all(int fd, void *data, size_t max)
 	return (ssize_t)len;
 }
 
-/* Grows while reading: the size that stat tells is 0 for the kernel's own files and may change for others. */
-int fd_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len)
+/* Grows while reading: the size that stat tells is 0 for the kernel's own files and may
+ * change for others. */
+int fd_read_file(int dirfd, const char *path, size_t max, char **ret_data,
+		 size_t *ret_len)
 {
 	_cleanup_fd_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	_cleanup_free_ char *data = NULL;
@@ -86,7 +88,8 @@ int fd_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_
 		char *grown;
 		ssize_t n;
 
-		/* Room for one byte over max, which tells a file that is too long, and for the NUL. */
+		/* Room for one byte over max, which tells a file that is too long, and
+		 * for the NUL. */
 		if (want > max + 2)
 			want = max + 2;
 		grown = realloc(data, want);
@@ -130,7 +133,8 @@ int fd_write_file(int dirfd, const char *path, const char *text)
 
 int fd_pidfd_host_pid(int pidfd, pid_t *ret_pid)
 {
-	char path[sizeof("/proc/self/fdinfo/") + 12] = "/proc/self/fdinfo/", text[1024], digits[12];
+	char path[sizeof("/proc/self/fdinfo/") + 12] = "/proc/self/fdinfo/", text[1024],
+						 digits[12];
 	size_t at = strlen(path), count = 0;
 	unsigned number = (unsigned)pidfd;
 	_cleanup_fd_ int fd = -1;
@@ -161,7 +165,8 @@ int fd_pidfd_host_pid(int pidfd, pid_t *ret_pid)
 	pid = strtol(line + 5, &end, 10);
 	if (end == line + 5 || *end != '\n' || errno || pid > INT32_MAX)
 		return -EBADF;
-	/* -1: waited for already; 0: not of our pid namespace. Nothing to be named by a number either way. */
+	/* -1: waited for already; 0: not of our pid namespace. Nothing to be named by a
+	 * number either way. */
 	if (pid <= 0)
 		return -ESRCH;
 	*ret_pid = (pid_t)pid;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: JSON trees as text (jsontext.h). Trusts: the tree is one of jansson's, and no deeper than its parser takes. */
+ * Purpose: JSON trees as text (jsontext.h). Trusts: the tree is one of jansson's, and no
+ * deeper than its parser takes. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,7 +33,9 @@ static int dump_to(const char *data, size_t len, void *arg)
 
 static int add_leaf(struct buf *out, const json_t *value)
 {
-	return json_dump_callback(value, dump_to, out, JSON_ENCODE_ANY | JSON_COMPACT) < 0 ? -ENOMEM : 0;
+	return json_dump_callback(value, dump_to, out, JSON_ENCODE_ANY | JSON_COMPACT) < 0
+		       ? -ENOMEM
+		       : 0;
 }
 
 static int add_key(struct buf *out, const char *key)
@@ -52,7 +55,8 @@ static int add_object(struct buf *out, const json_t *object)
 	int r = buf_add(out, "{", 1);
 
 	/* json_object_foreach wants no const, and changes nothing. */
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		if (r == 0 && !first)
 			r = buf_add(out, ",", 1);
 		first = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Kernel interfaces newer than Debian 12's headers (6.1), in one place, each with the version that brought it. */
+ * Kernel interfaces newer than Debian 12's headers (6.1), in one place, each with the
+ * version that brought it. */
 #ifndef SBX_BASE_KERNEL_H
 #define SBX_BASE_KERNEL_H
 
@@ -63,12 +64,12 @@
 #ifndef LANDLOCK_CREATE_RULESET_ERRATA
 #define LANDLOCK_CREATE_RULESET_ERRATA (1U << 1) /* 6.15 and stable kernels */
 #endif
-/* struct landlock_ruleset_attr as of ABI 6. Older kernels take the longer struct as long as what they do not know
- * is 0. */
+/* struct landlock_ruleset_attr as of ABI 6. Older kernels take the longer struct as long
+ * as what they do not know is 0. */
 struct k_landlock_ruleset_attr {
 	__u64 handled_access_fs;
 	__u64 handled_access_net; /* ABI 4 */
-	__u64 scoped;		  /* ABI 6 */
+	__u64 scoped;             /* ABI 6 */
 };
 struct k_landlock_net_port_attr {
 	__u64 allowed_access;
@@ -123,7 +124,8 @@ struct k_landlock_net_port_attr {
 #define PIDFD_SIGNAL_PROCESS_GROUP (1U << 2) /* 6.9 */
 #endif
 
-/* pidfds are plain system calls in glibc 2.36's header <sys/pidfd.h>; we avoid its redefinitions. */
+/* pidfds are plain system calls in glibc 2.36's header <sys/pidfd.h>; we avoid its
+ * redefinitions. */
 static inline int k_pidfd_send_signal(int pidfd, int sig)
 {
 	return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0); /* 5.1 */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the event loop (loop.h). Process: engine, broker, command; one thread a loop. Trusts: its callers to
- *   remove a descriptor before they close it.
- * Invariants: a handle that was removed is never called again, also when its event had been fetched already: its
- *   memory stays until the batch is over. Timers due at the same time fire in the order in which they were armed; a
- * timer armed by a timer's callback fires in a later round, so that descriptors get their turn. Handles outlive
- *   loop_free(): removing them then only frees them. */
+ * Purpose: the event loop (loop.h). Process: engine, broker, command; one thread a loop.
+ *   Trusts: its callers to remove a descriptor before they close it.
+ * Invariants: a handle that was removed is never called again, also when its event had
+ *   been fetched already: its memory stays until the batch is over. Timers due at the
+ *   same time fire in the order in which they were armed; a
+ * timer armed by a timer's callback fires in a later round, so that descriptors get their
+ *   turn. Handles outlive loop_free(): removing them then only frees them. */
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -69,8 +70,10 @@ int loop_new(struct loop **ret_loop)
 	loop->timer_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd >= 0)
-		loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (loop->timer_fd < 0 || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->timer_fd, &event) < 0) {
+		loop->timer_fd = timerfd_create(CLOCK_MONOTONIC,
+						TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->timer_fd < 0 ||
+	    epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->timer_fd, &event) < 0) {
 		r = -errno;
 		loop_free(loop);
 		return r;
@@ -107,7 +110,8 @@ void loop_free(struct loop *loop)
 	free(loop);
 }
 
-int loop_add(struct loop *loop, int fd, uint32_t events, loop_io_fn fn, void *arg, struct loop_io **ret_io)
+int loop_add(struct loop *loop, int fd, uint32_t events, loop_io_fn fn, void *arg,
+	     struct loop_io **ret_io)
 {
 	struct loop_io *io = calloc(1, sizeof(*io));
 	struct epoll_event event = { .events = events, .data.ptr = io };
@@ -120,7 +124,9 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_io_fn fn, void *ar
 		free(io);
 		return r;
 	}
-	*io = (struct loop_io){ .loop = loop, .fn = fn, .arg = arg, .events = events, .fd = fd };
+	*io = (struct loop_io){
+		.loop = loop, .fn = fn, .arg = arg, .events = events, .fd = fd
+	};
 	io->next = loop->ios;
 	io->back = &loop->ios;
 	if (io->next)
@@ -158,7 +164,8 @@ void loop_remove(struct loop_io **io)
 		free(gone);
 		return;
 	}
-	/* Fails only for a descriptor that was closed already and so left the set by itself. */
+	/* Fails only for a descriptor that was closed already and so left the set by
+	 * itself. */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, gone->fd, NULL);
 	*gone->back = gone->next;
 	if (gone->next)
@@ -193,7 +200,8 @@ static void heap_settle(struct loop *loop, size_t index, struct loop_timer *time
 	for (;;) {
 		size_t child = index * 2 + 1;
 
-		if (child + 1 < loop->heap_len && earlier(loop->heap[child + 1], loop->heap[child]))
+		if (child + 1 < loop->heap_len &&
+		    earlier(loop->heap[child + 1], loop->heap[child]))
 			child++;
 		if (child >= loop->heap_len || !earlier(loop->heap[child], timer))
 			break;
@@ -230,7 +238,8 @@ static int heap_reserve(struct loop *loop)
 	return 0;
 }
 
-int loop_timer_at(struct loop *loop, struct loop_timer **timer, uint64_t at_us, loop_timer_fn fn, void *arg)
+int loop_timer_at(struct loop *loop, struct loop_timer **timer, uint64_t at_us,
+		  loop_timer_fn fn, void *arg)
 {
 	struct loop_timer *t = *timer;
 	int r;
@@ -304,7 +313,8 @@ static void fire_timers(struct loop *loop)
 	if (loop->heap_len == 0)
 		return;
 	loop->firing_us = loop_now_us();
-	while (!loop->stop && loop->heap_len > 0 && loop->heap[0]->at_us <= loop->firing_us) {
+	while (!loop->stop && loop->heap_len > 0 &&
+	       loop->heap[0]->at_us <= loop->firing_us) {
 		struct loop_timer *timer = loop->heap[0];
 
 		heap_remove(loop, timer);
@@ -330,8 +340,8 @@ static int turn(struct loop *loop)
 		uint64_t expirations;
 
 		if (!io) {
-			if (read(loop->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN &&
-			    errno != EINTR)
+			if (read(loop->timer_fd, &expirations, sizeof(expirations)) < 0 &&
+			    errno != EAGAIN && errno != EINTR)
 				return -errno;
 			loop->set_us = 0;
 		} else if (!io->removed) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: messages with descriptors over unix sockets (wire.h).
  * Process: any, any thread, child-safe; also linked into the static jailer.
- * Trusts: nothing of the other end: it may send any length, any number of descriptors, or nothing.
- * Invariants: a received descriptor is either handed to the caller or closed, and is close-on-exec from the
- *   moment it exists; no call raises SIGPIPE. */
+ * Trusts: nothing of the other end: it may send any length, any number of descriptors, or
+ * nothing.
+ * Invariants: a received descriptor is either handed to the caller or closed, and is
+ *   close-on-exec from the moment it exists; no call raises SIGPIPE. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,7 +32,8 @@ int wire_pair(int type, int ret_fds[2])
 }
 
 /* Sends all of it; the array is used up. Only a stream ever takes more than one turn. */
-static int send_all(int fd, struct iovec *iov, size_t iov_count, const int *fds, size_t fd_count)
+static int send_all(int fd, struct iovec *iov, size_t iov_count, const int *fds,
+		    size_t fd_count)
 {
 	union control control;
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = iov_count };
@@ -89,7 +91,8 @@ int wire_send(int fd, const void *data, size_t len, const int *fds, size_t fd_co
 	return send_all(fd, &iov, 1, fds, fd_count);
 }
 
-int wire_send_frame(int fd, uint32_t type, const void *data, size_t len, const int *fds, size_t fd_count)
+int wire_send_frame(int fd, uint32_t type, const void *data, size_t len, const int *fds,
+		    size_t fd_count)
 {
 	struct wire_frame frame = { .type = type, .len = (uint32_t)len };
 	struct iovec iov[2] = {
@@ -102,8 +105,8 @@ int wire_send_frame(int fd, uint32_t type, const void *data, size_t len, const i
 	return send_all(fd, iov, len > 0 ? 2 : 1, fds, fd_count);
 }
 
-/* Takes the descriptors out of every control message: up to max into fds, the others are closed. Returns how many
- * there were in all. */
+/* Takes the descriptors out of every control message: up to max into fds, the others are
+ * closed. Returns how many there were in all. */
 static size_t take_fds(struct msghdr *msg, int *fds, size_t max)
 {
 	struct cmsghdr *head;
@@ -129,7 +132,8 @@ static size_t take_fds(struct msghdr *msg, int *fds, size_t max)
 	return seen;
 }
 
-ssize_t wire_recv_some(int fd, void *data, size_t max, int *fds, size_t fd_max, size_t *ret_fd_count)
+ssize_t wire_recv_some(int fd, void *data, size_t max, int *fds, size_t fd_max,
+		       size_t *ret_fd_count)
 {
 	union control control;
 	struct iovec iov = { .iov_base = data, .iov_len = max };
@@ -167,7 +171,8 @@ ssize_t wire_recv_some(int fd, void *data, size_t max, int *fds, size_t fd_max, 
 	return n;
 }
 
-int wire_recv(int fd, void *data, size_t len, int *fds, size_t fd_max, size_t *ret_fd_count)
+int wire_recv(int fd, void *data, size_t len, int *fds, size_t fd_max,
+	      size_t *ret_fd_count)
 {
 	int taken[WIRE_FDS_MAX];
 	size_t count = 0, i;

@@ -21,20 +21,26 @@ struct wire_frame {
 /* Makes a pair, both ends close-on-exec. type is SOCK_SEQPACKET or SOCK_STREAM. */
 int wire_pair(int type, int ret_fds[2]);
 
-/* Sends one packet (or, on a stream, all of the bytes; the descriptors go with the first). 0 or -errno.
- * MSG_NOSIGNAL. Blocks if the socket does, else -EAGAIN (a stream may then be cut: end it). */
+/* Sends one packet (or, on a stream, all of the bytes; the descriptors go with the
+ * first). 0 or -errno. MSG_NOSIGNAL. Blocks if the socket does, else -EAGAIN (a stream
+ * may then be cut: end it). */
 int wire_send(int fd, const void *data, size_t len, const int *fds, size_t fd_count);
 
-/* Receives one packet of exactly len bytes. fds: room for fd_max descriptors, received as close-on-exec;
- * *ret_fd_count how many came. More descriptors than fd_max, a wrong length or a cut message is -EBADMSG,
- * and every received descriptor is closed. End of file is -EPIPE. 0 on success. */
-int wire_recv(int fd, void *data, size_t len, int *fds, size_t fd_max, size_t *ret_fd_count);
+/* Receives one packet of exactly len bytes. fds: room for fd_max descriptors, received as
+ * close-on-exec;
+ * *ret_fd_count how many came. More descriptors than fd_max, a wrong length or a cut
+ * message is -EBADMSG, and every received descriptor is closed. End of file is -EPIPE. 0
+ * on success. */
+int wire_recv(int fd, void *data, size_t len, int *fds, size_t fd_max,
+	      size_t *ret_fd_count);
 
 /* The same for a packet of up to max bytes; returns the length. */
-ssize_t wire_recv_some(int fd, void *data, size_t max, int *fds, size_t fd_max, size_t *ret_fd_count);
+ssize_t wire_recv_some(int fd, void *data, size_t max, int *fds, size_t fd_max,
+		       size_t *ret_fd_count);
 
 /* One whole frame on a stream: header and payload with as few calls as possible. */
-int wire_send_frame(int fd, uint32_t type, const void *data, size_t len, const int *fds, size_t fd_count);
+int wire_send_frame(int fd, uint32_t type, const void *data, size_t len, const int *fds,
+		    size_t fd_count);
 
 /* Reads exactly len bytes of a blocking stream. 0, -EPIPE at end of file, -errno. */
 int wire_read(int fd, void *data, size_t len);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: `sandbox doctor`: which walls and limits stand on this machine, tried and not guessed, and how to get those
- *   that do not.
- * Process: the command's, with its user's rights and one thread; the walls' probes fork. A broker and an engine are
- *   started for what only they can tell: the cgroups, and whether a program really runs.
+ * Purpose: `sandbox doctor`: which walls and limits stand on this machine, tried and not
+ *   guessed, and how to get those that do not.
+ * Process: the command's, with its user's rights and one thread; the walls' probes fork.
+ *   A broker and an engine are started for what only they can tell: the cgroups, and
+ *   whether a program really runs.
  * Trusts: the table of walls. Text of the trial's result is made safe before it is shown.
- * Invariants: exit code 0 only if every wall stands and the trial ran to its end with every one of them. */
+ * Invariants: exit code 0 only if every wall stands and the trial ran to its end with
+ * every one of them. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -25,7 +27,8 @@
 #define NAME_COLUMNS 24
 #define SHOWN_MAX 400
 
-/* The trial's program: the interpreter says who it is. No more of its answer is believed than two lines of text. */
+/* The trial's program: the interpreter says who it is. No more of its answer is believed
+ * than two lines of text. */
 #define TRIAL "import sys\n__result__ = [sys.executable, sys.version.split()[0]]\n"
 
 struct finding {
@@ -41,7 +44,7 @@ struct report {
 	struct sbx_err err; /* why not, or why the trial failed */
 	bool ran;
 	char *interpreter, *version, *why_no_cgroup; /* safe to show; NULL: not known */
-	json_t *enforced; /* of the trial, or NULL */
+	json_t *enforced;                            /* of the trial, or NULL */
 };
 
 /* ---- finding out ---- */
@@ -65,14 +68,16 @@ static int probe_walls(struct report *report)
 
 static char *safe_text(const json_t *value)
 {
-	return json_is_string(value) ? summary_line(json_string_value(value), json_string_length(value), SHOWN_MAX)
+	return json_is_string(value) ? summary_line(json_string_value(value),
+						    json_string_length(value), SHOWN_MAX)
 				     : NULL;
 }
 
 static void keep_trial(struct report *report, const struct sbx_result *result)
 {
 	json_t *object = json_loads(sbx_result_json(result), JSON_ALLOW_NUL, NULL);
-	const json_t *value = json_object_get(object, "result"), *error = json_object_get(object, "error");
+	const json_t *value = json_object_get(object, "result"),
+		     *error = json_object_get(object, "error");
 
 	report->ran = sbx_result_status(result) == SBX_OK;
 	report->enforced = json_incref(json_object_get(object, "enforced"));
@@ -83,7 +88,8 @@ static void keep_trial(struct report *report, const struct sbx_result *result)
 		_cleanup_free_ char *why = safe_text(json_object_get(error, "value"));
 
 		(void)err_set(&report->err, SBX_AT_ENGINE, 0, "%s: %s: %s",
-			      sbx_status_name(sbx_result_status(result)), name ? name : "", why ? why : "");
+			      sbx_status_name(sbx_result_status(result)),
+			      name ? name : "", why ? why : "");
 	}
 	json_decref(object);
 }
@@ -111,7 +117,8 @@ static void try_a_program(struct report *report)
 		return;
 	report->started = true;
 	report->hello = spawned.hello;
-	report->why_no_cgroup = summary_line(spawned.hello.why_no_cgroup, strlen(spawned.hello.why_no_cgroup),
+	report->why_no_cgroup = summary_line(spawned.hello.why_no_cgroup,
+					     strlen(spawned.hello.why_no_cgroup),
 					     SHOWN_MAX);
 	if (sbx_over(&spawned, &box, &report->err) < 0)
 		return;
@@ -137,13 +144,15 @@ static const struct {
 /* What the trial's own result says, else what the broker found. */
 static const char *kept_by(const struct report *report, size_t i)
 {
-	const char *by = json_string_value(json_object_get(report->enforced, limits[i].key));
+	const char *by = json_string_value(
+		json_object_get(report->enforced, limits[i].key));
 
 	if (by)
 		return by;
 	if (!report->started)
 		return "none";
-	return (report->hello.cgroup.controllers & limits[i].controller) && report->hello.cgroup.version != CGROUP_NONE
+	return (report->hello.cgroup.controllers & limits[i].controller) &&
+			       report->hello.cgroup.version != CGROUP_NONE
 		       ? cgroup_name(&report->hello.cgroup)
 		       : "rlimit+supervised";
 }
@@ -199,12 +208,13 @@ static void print_walls(const struct report *report, bool zh)
 	for (i = 0; i < wall_count; i++) {
 		const struct finding *found = &report->walls[i];
 
-		print_row(found->stands ? stands : missing, zh ? walls[i].name_zh : walls[i].name,
-			  walls[i].probed_with);
+		print_row(found->stands ? stands : missing,
+			  zh ? walls[i].name_zh : walls[i].name, walls[i].probed_with);
 		if (found->detail[0])
 			print_note(zh ? "详情" : "detail", found->detail);
 		if (!found->stands)
-			print_note(zh ? "办法" : "remedy", zh ? walls[i].remedy_zh : walls[i].remedy);
+			print_note(zh ? "办法" : "remedy",
+				   zh ? walls[i].remedy_zh : walls[i].remedy);
 	}
 }
 
@@ -217,30 +227,36 @@ static void print_limits(const struct report *report, bool zh)
 	for (i = 0; i < LIMIT_COUNT; i++) {
 		const char *by = kept_by(report, i);
 
-		print_row(strcmp(by, "none") == 0 ? missing : kept, zh ? limits[i].name_zh : limits[i].name, by);
+		print_row(strcmp(by, "none") == 0 ? missing : kept,
+			  zh ? limits[i].name_zh : limits[i].name, by);
 	}
 	if (report->why_no_cgroup)
-		print_note(zh ? "没有 cgroup 的原因" : "why no cgroup", report->why_no_cgroup);
+		print_note(zh ? "没有 cgroup 的原因" : "why no cgroup",
+			   report->why_no_cgroup);
 }
 
-static void print_report(const struct report *report, const struct utsname *system, bool zh)
+static void print_report(const struct report *report, const struct utsname *system,
+			 bool zh)
 {
-	(void)printf("sandbox %s, %s %s %s, %s\n", SBX_VERSION, system->sysname, system->release, system->machine,
+	(void)printf("sandbox %s, %s %s %s, %s\n", SBX_VERSION, system->sysname,
+		     system->release, system->machine,
 		     geteuid() == 0 ? (zh ? "以 root 运行" : "as root")
 				    : (zh ? "以普通用户运行" : "as an ordinary user"));
 	print_walls(report, zh);
 	print_limits(report, zh);
 	(void)puts(zh ? "试运行" : "trial run");
 	if (report->ran)
-		(void)printf("  %s %s %s\n", zh ? "成功" : "ok     ", report->interpreter ? report->interpreter : "",
+		(void)printf("  %s %s %s\n", zh ? "成功" : "ok     ",
+			     report->interpreter ? report->interpreter : "",
 			     report->version ? report->version : "");
 	else
 		(void)printf("  %s %s\n", zh ? "失败" : "FAILED ", report->err.msg);
 	if (all_well(report))
 		(void)puts(zh ? "所有的墙都在。" : "All walls stand.");
 	else
-		(void)puts(zh ? "有缺失：策略要求的墙立不起来时，程序不会运行，除非 degraded 为 allow。"
-			      : "Something is missing: programs are refused, unless the policy says degraded: allow.");
+		(void)puts(
+			zh ? "有缺失：策略要求的墙立不起来时，程序不会运行，除非 degraded 为 allow。"
+			   : "Something is missing: programs are refused, unless the policy says degraded: allow.");
 }
 
 /* ---- for a program ---- */
@@ -252,13 +268,17 @@ static json_t *walls_json(const struct report *report)
 
 	for (i = 0; list && i < wall_count; i++) {
 		const struct finding *found = &report->walls[i];
-		_cleanup_free_ char *detail = summary_line(found->detail, strlen(found->detail), DETAIL_SIZE);
+		_cleanup_free_ char *detail = summary_line(
+			found->detail, strlen(found->detail), DETAIL_SIZE);
 
-		if (json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:s, s:s, s:s?}", "name", walls[i].name,
-							  "stands", found->stands, "enforced", walls[i].enforced,
-							  "probed_with", walls[i].probed_with, "detail",
-							  detail ? detail : "", "remedy",
-							  found->stands ? NULL : walls[i].remedy)) < 0) {
+		if (json_array_append_new(
+			    list, json_pack("{s:s, s:b, s:s, s:s, s:s, s:s?}", "name",
+					    walls[i].name, "stands", found->stands,
+					    "enforced", walls[i].enforced, "probed_with",
+					    walls[i].probed_with, "detail",
+					    detail ? detail : "", "remedy",
+					    found->stands ? NULL : walls[i].remedy)) <
+		    0) {
 			json_decref(list);
 			return NULL;
 		}
@@ -273,12 +293,16 @@ static int print_json(const struct report *report, const struct utsname *system)
 	size_t i;
 
 	for (i = 0; i < LIMIT_COUNT; i++)
-		(void)json_object_set_new(kept, limits[i].key, json_string(kept_by(report, i)));
-	object = json_pack("{s:b, s:s, s:s, s:s, s:b, s:o, s:o, s:s?, s:{s:b, s:s?, s:s?, s:s?, s:O?}}", "ok",
-			   all_well(report), "version", SBX_VERSION, "kernel", system->release, "machine",
-			   system->machine, "root", geteuid() == 0, "walls", walls_json(report), "limits", kept,
-			   "why_no_cgroup", report->why_no_cgroup, "trial", "ok", report->ran, "python", report->interpreter, "python_version", report->version, "error",
-			   report->ran ? NULL : report->err.msg, "enforced", report->enforced);
+		(void)json_object_set_new(kept, limits[i].key,
+					  json_string(kept_by(report, i)));
+	object = json_pack(
+		"{s:b, s:s, s:s, s:s, s:b, s:o, s:o, s:s?, s:{s:b, s:s?, s:s?, s:s?, s:O?}}",
+		"ok", all_well(report), "version", SBX_VERSION, "kernel", system->release,
+		"machine", system->machine, "root", geteuid() == 0, "walls",
+		walls_json(report), "limits", kept, "why_no_cgroup",
+		report->why_no_cgroup, "trial", "ok", report->ran, "python",
+		report->interpreter, "python_version", report->version, "error",
+		report->ran ? NULL : report->err.msg, "enforced", report->enforced);
 	text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
 	json_decref(object);
 	if (!text)

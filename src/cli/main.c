@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the `sandbox` command: a table of verbs, and the roles that it starts itself in.
- * Process: the command's, with the rights of whoever typed it; in a role the broker's or the engine's.
- * Trusts: its arguments to be its user's own. What it prints may come from elsewhere and is made safe first. */
+ * Purpose: the `sandbox` command: a table of verbs, and the roles that it starts itself
+ * in.
+ * Process: the command's, with the rights of whoever typed it; in a role the broker's or
+ * the engine's.
+ * Trusts: its arguments to be its user's own. What it prints may come from elsewhere and
+ * is made safe first. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -81,7 +84,8 @@ int cli_fail(int exit_code, const char *fmt, ...)
 	return exit_code;
 }
 
-/* Edit distance with swaps of neighbours, of words that are short; longer ones are far from everything. */
+/* Edit distance with swaps of neighbours, of words that are short; longer ones are far
+ * from everything. */
 static size_t distance(const char *a, const char *b)
 {
 	enum { LONGEST = 32 };
@@ -92,7 +96,8 @@ static size_t distance(const char *a, const char *b)
 	for (j = 0; j <= lb; j++)
 		rows[0][j] = j;
 	for (i = 1; i <= la; i++) {
-		size_t *now = rows[i % 3], *above = rows[(i + 2) % 3], *two_above = rows[(i + 1) % 3];
+		size_t *now = rows[i % 3], *above = rows[(i + 2) % 3],
+		       *two_above = rows[(i + 1) % 3];
 
 		now[0] = i;
 		for (j = 1; j <= lb; j++) {
@@ -102,8 +107,8 @@ static size_t distance(const char *a, const char *b)
 				least = above[j] + 1;
 			if (now[j - 1] + 1 < least)
 				least = now[j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    two_above[j - 2] + 1 < least)
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1] && two_above[j - 2] + 1 < least)
 				least = two_above[j - 2] + 1;
 			now[j] = least;
 		}
@@ -117,7 +122,9 @@ const char *cli_nearest(const char *word, const char *const *words)
 	size_t least = strlen(word) / 3 + 2;
 
 	for (; *words; words++) {
-		size_t d = strncmp(*words, word, strlen(word)) == 0 && word[0] ? 1 : distance(word, *words);
+		size_t d = strncmp(*words, word, strlen(word)) == 0 && word[0]
+				   ? 1
+				   : distance(word, *words);
 
 		if (d < least) {
 			least = d;
@@ -135,11 +142,15 @@ int cli_unknown(const char *verb, const char *arg, const char *const *options)
 	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(arg, "="), arg);
 	near = arg[0] == '-' ? cli_nearest(name, options) : NULL;
 	if (arg[0] != '-')
-		return cli_fail(EXIT_WRONG_USAGE, "%s: unexpected argument \"%s\" (see `sandbox help %s`)", verb, arg,
-				verb);
+		return cli_fail(EXIT_WRONG_USAGE,
+				"%s: unexpected argument \"%s\" (see `sandbox help %s`)",
+				verb, arg, verb);
 	if (near)
-		return cli_fail(EXIT_WRONG_USAGE, "%s: unknown option %s; did you mean %s?", verb, name, near);
-	return cli_fail(EXIT_WRONG_USAGE, "%s: unknown option %s (see `sandbox help %s`)", verb, name, verb);
+		return cli_fail(EXIT_WRONG_USAGE,
+				"%s: unknown option %s; did you mean %s?", verb, name,
+				near);
+	return cli_fail(EXIT_WRONG_USAGE, "%s: unknown option %s (see `sandbox help %s`)",
+			verb, name, verb);
 }
 
 int cli_value(int argc, char **argv, int *i, const char *name, const char **ret_value)
@@ -209,9 +220,11 @@ int cli_policy_load(struct cli_policy *policy)
 		return 0;
 	r = fd_read_file(AT_FDCWD, policy->file, POLICY_MAX, &policy->text, &policy->len);
 	if (r == -EFBIG)
-		return cli_fail(EXIT_WRONG_USAGE, "policy %s is longer than %u MiB", policy->file, POLICY_MAX >> 20);
+		return cli_fail(EXIT_WRONG_USAGE, "policy %s is longer than %u MiB",
+				policy->file, POLICY_MAX >> 20);
 	if (r < 0)
-		return cli_fail(EXIT_WRONG_USAGE, "policy %s: %s", policy->file, strerror(-r));
+		return cli_fail(EXIT_WRONG_USAGE, "policy %s: %s", policy->file,
+				strerror(-r));
 	return 0;
 }
 
@@ -230,7 +243,8 @@ void cli_policy_clear(struct cli_policy *policy)
 
 bool cli_chinese(void)
 {
-	static const char *const names[] = { "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG" };
+	static const char *const names[] = { "LANGUAGE", "LC_ALL", "LC_MESSAGES",
+					     "LANG" };
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -270,15 +284,20 @@ static int unknown_verb(const char *name)
 		names[i] = verbs[i].name;
 	near = cli_nearest(name, names);
 	if (near)
-		return cli_fail(EXIT_WRONG_USAGE, "there is no verb \"%s\"; did you mean `sandbox %s`?", name, near);
-	return cli_fail(EXIT_WRONG_USAGE, "there is no verb \"%s\" (see `sandbox help`)", name);
+		return cli_fail(EXIT_WRONG_USAGE,
+				"there is no verb \"%s\"; did you mean `sandbox %s`?",
+				name, near);
+	return cli_fail(EXIT_WRONG_USAGE, "there is no verb \"%s\" (see `sandbox help`)",
+			name);
 }
 
 static void overview(FILE *out)
 {
 	size_t i;
 
-	(void)fputs("sandbox: run Python that you do not trust\n\nusage: sandbox VERB ...\n\n", out);
+	(void)fputs(
+		"sandbox: run Python that you do not trust\n\nusage: sandbox VERB ...\n\n",
+		out);
 	for (i = 0; i < VERB_COUNT; i++)
 		(void)fprintf(out, "  %-10s%s\n", verbs[i].name, verbs[i].meaning);
 	(void)fputs("\n`sandbox help VERB` says more.\n", out);
@@ -311,13 +330,15 @@ static int version(int argc, char **argv)
 
 /* ---- the table at work ---- */
 
-/* Descriptors that are opened later must not become what a program's output is written to. */
+/* Descriptors that are opened later must not become what a program's output is written
+ * to. */
 static int standard_descriptors(void)
 {
 	int fd;
 
 	do
-		fd = open("/dev/null", O_RDWR); /* kept over exec where it stays, as the others are */
+		fd = open("/dev/null",
+			  O_RDWR); /* kept over exec where it stays, as the others are */
 	while (fd >= 0 && fd <= 2);
 	if (fd < 0)
 		return -errno;
@@ -344,7 +365,9 @@ static int dispatch(int argc, char **argv)
 	if (!verb)
 		return unknown_verb(argv[1]);
 	/* Up to the first word that is no option: after it come a program's own. */
-	for (i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0 && strcmp(argv[i], "-c") != 0; i++)
+	for (i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0 &&
+		    strcmp(argv[i], "-c") != 0;
+	     i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			(void)fputs(verb->usage, stdout);
 			return 0;
@@ -364,6 +387,7 @@ int main(int argc, char **argv)
 		return EXIT_OUR_FAULT;
 	code = dispatch(argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout))
-		code = cli_fail(code ? code : EXIT_OUR_FAULT, "writing standard output: %s", strerror(errno));
+		code = cli_fail(code ? code : EXIT_OUR_FAULT,
+				"writing standard output: %s", strerror(errno));
 	return code;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: `sandbox policy show | check | presets`: what a policy comes to, without running anything.
+ * Purpose: `sandbox policy show | check | presets`: what a policy comes to, without
+ * running anything.
  * Process: the command's, with its user's rights; no other process is started.
- * Trusts: its arguments and files to be its user's; they are parsed by the bounded parsers of src/policy/ alone. */
+ * Trusts: its arguments and files to be its user's; they are parsed by the bounded
+ * parsers of src/policy/ alone. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -13,14 +15,17 @@
 #include "cli/cli.h"
 #include "policy/policy.h"
 
-static int refuse(const struct cli_policy *source, bool in_file, const struct sbx_err *err)
+static int refuse(const struct cli_policy *source, bool in_file,
+		  const struct sbx_err *err)
 {
 	int code = err_kind(err->stage)->exit_code;
 
-	return in_file ? cli_fail(code, "policy %s: %s", source->file, err->msg) : cli_fail(code, "%s", err->msg);
+	return in_file ? cli_fail(code, "policy %s: %s", source->file, err->msg)
+		       : cli_fail(code, "%s", err->msg);
 }
 
-/* The same order as a run's: preset, document, settings. 0, or an exit code after a message. */
+/* The same order as a run's: preset, document, settings. 0, or an exit code after a
+ * message. */
 static int make(struct cli_policy *source, struct sbx_policy *policy)
 {
 	struct sbx_err err = { 0 };
@@ -32,10 +37,12 @@ static int make(struct cli_policy *source, struct sbx_policy *policy)
 		return code;
 	if (policy_preset(policy, source->preset ? source->preset : "strict", &err) < 0)
 		return refuse(source, false, &err);
-	if (source->text && policy_set_document(policy, source->text, source->len, &err) < 0)
+	if (source->text &&
+	    policy_set_document(policy, source->text, source->len, &err) < 0)
 		return refuse(source, true, &err);
 	for (i = 0; i < source->setting_count; i++)
-		if (policy_set_text(policy, source->settings[i].key, source->settings[i].value, &err) < 0)
+		if (policy_set_text(policy, source->settings[i].key,
+				    source->settings[i].value, &err) < 0)
 			return refuse(source, false, &err);
 	if (policy_check(policy, &err) < 0)
 		return refuse(source, source->text && source->setting_count == 0, &err);
@@ -55,7 +62,8 @@ static int print_json(json_t *value)
 
 static int show(int argc, char **argv)
 {
-	static const char *const names[] = { CLI_POLICY_OPTIONS, "--json", "--help", NULL };
+	static const char *const names[] = { CLI_POLICY_OPTIONS, "--json", "--help",
+					     NULL };
 	struct cli_policy source = { 0 };
 	struct sbx_policy policy;
 	_cleanup_free_ char *text = NULL;
@@ -94,7 +102,8 @@ static int check(int argc, char **argv)
 	if (argc < 2)
 		return cli_fail(EXIT_WRONG_USAGE, "policy check: which file?");
 	if (argc > 2 || (argv[1][0] == '-' && argv[1][1] == '-'))
-		return cli_unknown("policy", argv[argc > 2 ? 2 : 1], (const char *const[]){ "--help", NULL });
+		return cli_unknown("policy", argv[argc > 2 ? 2 : 1],
+				   (const char *const[]){ "--help", NULL });
 	source.file = argv[1];
 	policy_init(&policy);
 	code = make(&source, &policy);
@@ -112,16 +121,19 @@ static int presets(int argc, char **argv)
 	size_t i;
 
 	if (argc > 1 && !json)
-		return cli_unknown("policy", argv[1], (const char *const[]){ "--json", "--help", NULL });
+		return cli_unknown("policy", argv[1],
+				   (const char *const[]){ "--json", "--help", NULL });
 	if (!json) {
 		for (i = 0; policy_preset_name(i); i++)
-			(void)printf("%-8s %s\n", policy_preset_name(i), policy_preset_meaning(i));
+			(void)printf("%-8s %s\n", policy_preset_name(i),
+				     policy_preset_meaning(i));
 		return 0;
 	}
 	list = json_array();
 	for (i = 0; list && policy_preset_name(i); i++)
-		if (json_array_append_new(list, json_pack("{s:s, s:s}", "name", policy_preset_name(i), "meaning",
-							  policy_preset_meaning(i))) < 0) {
+		if (json_array_append_new(
+			    list, json_pack("{s:s, s:s}", "name", policy_preset_name(i),
+					    "meaning", policy_preset_meaning(i))) < 0) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -139,12 +151,18 @@ int cli_policy(int argc, char **argv)
 	size_t i;
 
 	if (argc < 2)
-		return cli_fail(EXIT_WRONG_USAGE, "policy: show, check or presets? (see `sandbox help policy`)");
+		return cli_fail(
+			EXIT_WRONG_USAGE,
+			"policy: show, check or presets? (see `sandbox help policy`)");
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (strcmp(parts[i].name, argv[1]) == 0)
 			return parts[i].run(argc - 1, argv + 1);
 	near = cli_nearest(argv[1], names);
 	if (near)
-		return cli_fail(EXIT_WRONG_USAGE, "policy: there is no \"%s\"; did you mean %s?", argv[1], near);
-	return cli_fail(EXIT_WRONG_USAGE, "policy: there is no \"%s\" (see `sandbox help policy`)", argv[1]);
+		return cli_fail(EXIT_WRONG_USAGE,
+				"policy: there is no \"%s\"; did you mean %s?", argv[1],
+				near);
+	return cli_fail(EXIT_WRONG_USAGE,
+			"policy: there is no \"%s\" (see `sandbox help policy`)",
+			argv[1]);
 }

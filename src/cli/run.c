@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: `sandbox run`: one program, its output as it comes, a summary, an exit code.
  * Process: the command's, with its user's rights; talks to its engine through libsbx.
- * Trusts: nothing that the program prints: it is passed on byte for byte to wherever the user sent it, and what the
- *   summary quotes of it is made safe. With --json nothing of it is shown but inside the result.
- * Invariants: nothing is printed on standard output by us without --json; with it exactly one object for each run
- *   that was begun; a first signal stops the program and waits for its result, a second one ends everything. */
+ * Trusts: nothing that the program prints: it is passed on byte for byte to wherever the
+ *   user sent it, and what the summary quotes of it is made safe. With --json nothing of
+ *   it is shown but inside the result.
+ * Invariants: nothing is printed on standard output by us without --json; with it exactly
+ *   one object for each run that was begun; a first signal stops the program and waits
+ *   for its result, a second one ends everything. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -23,7 +25,8 @@
 #include "cli/cli.h"
 #include "lib/internal.h"
 
-#define PIPE_SAFE 4096 /* PIPE_BUF: what poll(2) calls writable takes so much without blocking */
+#define PIPE_SAFE \
+	4096 /* PIPE_BUF: what poll(2) calls writable takes so much without blocking */
 
 struct options {
 	struct cli_policy policy;
@@ -31,7 +34,8 @@ struct options {
 	bool json, quiet;
 };
 
-static const char *const option_names[] = { CLI_POLICY_OPTIONS, "--json", "--quiet", "-c", "--help", NULL };
+static const char *const option_names[] = { CLI_POLICY_OPTIONS, "--json", "--quiet", "-c",
+					    "--help",           NULL };
 
 /* ---- arguments ---- */
 
@@ -57,8 +61,12 @@ static int parse_file(struct options *options, int argc, char **argv, int i)
 	if (i + 1 >= argc)
 		return 0;
 	if (argv[i + 1][0] == '-')
-		return cli_fail(EXIT_WRONG_USAGE, "run: options go before the file, %s came after it", argv[i + 1]);
-	return cli_fail(EXIT_WRONG_USAGE, "run: a program takes no arguments yet, \"%s\" came after it", argv[i + 1]);
+		return cli_fail(EXIT_WRONG_USAGE,
+				"run: options go before the file, %s came after it",
+				argv[i + 1]);
+	return cli_fail(EXIT_WRONG_USAGE,
+			"run: a program takes no arguments yet, \"%s\" came after it",
+			argv[i + 1]);
 }
 
 static int parse(int argc, char **argv, struct options *options)
@@ -92,7 +100,8 @@ static int parse(int argc, char **argv, struct options *options)
 		}
 	}
 	if (!options->code && !options->file)
-		return cli_fail(EXIT_WRONG_USAGE, "run: no program; give -c CODE, FILE or -");
+		return cli_fail(EXIT_WRONG_USAGE,
+				"run: no program; give -c CODE, FILE or -");
 	return 0;
 }
 
@@ -119,7 +128,8 @@ static int read_stdin(struct buf *ret)
 }
 
 /* Fills code, filename and stdin of the request. *ret_text is malloc'ed, or NULL. */
-static int read_program(const struct options *options, struct sbx_request *request, char **ret_text)
+static int read_program(const struct options *options, struct sbx_request *request,
+			char **ret_text)
 {
 	struct buf text = { .max = CODE_MAX };
 	bool from_stdin = options->file && strcmp(options->file, "-") == 0;
@@ -132,11 +142,14 @@ static int read_program(const struct options *options, struct sbx_request *reque
 		request->code_len = strlen(options->code);
 		return 0;
 	}
-	r = from_stdin ? read_stdin(&text) : fd_read_file(AT_FDCWD, options->file, CODE_MAX, &text.data, &text.len);
+	r = from_stdin ? read_stdin(&text)
+		       : fd_read_file(AT_FDCWD, options->file, CODE_MAX, &text.data,
+				      &text.len);
 	if (r < 0)
 		buf_free(&text);
 	if (r == -EFBIG)
-		return cli_fail(EXIT_WRONG_USAGE, "%s: the program is longer than %u MiB", name, CODE_MAX >> 20);
+		return cli_fail(EXIT_WRONG_USAGE, "%s: the program is longer than %u MiB",
+				name, CODE_MAX >> 20);
 	if (r < 0)
 		return cli_fail(EXIT_WRONG_USAGE, "%s: %s", name, strerror(-r));
 	request->filename = from_stdin ? "<stdin>" : options->file;
@@ -186,10 +199,12 @@ static int catch_signals(void)
 	if (cancel_fd < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		/* Ignored by whoever started us (nohup, a shell's background job): it stays so. */
+		/* Ignored by whoever started us (nohup, a shell's background job): it
+		 * stays so. */
 		if (sigaction(signals[i], NULL, &before) < 0)
 			return -errno;
-		if (before.sa_handler != SIG_IGN && sigaction(signals[i], &action, NULL) < 0)
+		if (before.sa_handler != SIG_IGN &&
+		    sigaction(signals[i], &action, NULL) < 0)
 			return -errno;
 	}
 	return 0;
@@ -198,10 +213,10 @@ static int catch_signals(void)
 /* ---- output ---- */
 
 struct output {
-	bool closed[3];	 /* by stream: nobody reads it any more */
-	int failed;	 /* errno of another failure, 0: none */
+	bool closed[3];  /* by stream: nobody reads it any more */
+	int failed;      /* errno of another failure, 0: none */
 	bool is_pipe[3]; /* a write of more than PIPE_SAFE may block */
-	char last;	 /* byte written */
+	char last;       /* byte written */
 };
 
 static void on_output(void *arg, int stream, const void *data, size_t len)
@@ -225,14 +240,16 @@ static void on_output(void *arg, int stream, const void *data, size_t len)
 			return;
 		if (!fds[0].revents)
 			continue;
-		n = write(stream, at, output->is_pipe[stream] && len > PIPE_SAFE ? PIPE_SAFE : len);
+		n = write(stream, at,
+			  output->is_pipe[stream] && len > PIPE_SAFE ? PIPE_SAFE : len);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0) {
 			output->closed[stream] = true;
 			if (errno != EPIPE)
 				output->failed = errno;
-			/* Without standard output nobody waits for the rest; without standard error they may. */
+			/* Without standard output nobody waits for the rest; without
+			 * standard error they may. */
 			if (stream == 1)
 				stop();
 			return;
@@ -267,16 +284,19 @@ static void print_summary(const struct sbx_result *result, const struct output *
 	(void)fputs(coloured ? coloured : sbx_result_summary(result), stderr);
 }
 
-/* A run that was begun and whose engine was lost has a result too: of the same shape, made here. */
+/* A run that was begun and whose engine was lost has a result too: of the same shape,
+ * made here. */
 static int print_fault(const struct sbx_err *err)
 {
 	json_t *object = json_pack(
 		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
 		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n}",
-		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr", "stdout", "", "stderr", "",
-		"truncated", "stdout", 0, "stderr", 0, "error", "name", err_kind(err->stage)->name, "value", err->msg,
-		"traceback", "line", "displays", "files", "usage", "wall_ms", 0, "cpu_ms", 0, "memory_peak_bytes", 0,
-		"processes_peak", 0, "written_bytes", 0, "events", "enforced", "policy", "template");
+		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr",
+		"stdout", "", "stderr", "", "truncated", "stdout", 0, "stderr", 0,
+		"error", "name", err_kind(err->stage)->name, "value", err->msg,
+		"traceback", "line", "displays", "files", "usage", "wall_ms", 0, "cpu_ms",
+		0, "memory_peak_bytes", 0, "processes_peak", 0, "written_bytes", 0,
+		"events", "enforced", "policy", "template");
 	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);
@@ -295,14 +315,17 @@ static int report_error(const struct options *options, const struct sbx_err *err
 	return caught ? 128 + caught : code;
 }
 
-static int report(const struct options *options, const struct sbx_result *result, const struct output *output)
+static int report(const struct options *options, const struct sbx_result *result,
+		  const struct output *output)
 {
 	int code = sbx_status_exit_code(sbx_result_status(result));
 
 	if (options->json && (puts(sbx_result_json(result)) < 0 || fflush(stdout) != 0))
-		code = cli_fail(EXIT_OUR_FAULT, "writing the result: %s", strerror(errno));
+		code = cli_fail(EXIT_OUR_FAULT, "writing the result: %s",
+				strerror(errno));
 	else if (output->failed)
-		code = cli_fail(EXIT_OUR_FAULT, "writing the output: %s", strerror(output->failed));
+		code = cli_fail(EXIT_OUR_FAULT, "writing the output: %s",
+				strerror(output->failed));
 	if (!options->json && !options->quiet)
 		print_summary(result, output);
 	return caught ? 128 + caught : code;
@@ -322,7 +345,8 @@ static int run_it(const struct options *options, struct sbx_request *request)
 	request->settings = options->policy.settings;
 	request->setting_count = options->policy.setting_count;
 	if (sbx_request_check(request, &err) < 0)
-		return request->filename ? cli_fail(EXIT_WRONG_USAGE, "%s: %s", request->filename, err.msg)
+		return request->filename ? cli_fail(EXIT_WRONG_USAGE, "%s: %s",
+						    request->filename, err.msg)
 					 : cli_fail(EXIT_WRONG_USAGE, "%s", err.msg);
 	r = catch_signals();
 	if (r < 0)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: `sandbox serve`: a unix socket for HTTP, which the engine serves, for as long as this process lives.
- * Process: the command's, with its user's rights. It accepts no connection and reads no request itself.
- * Trusts: the directory of the socket to be one that its user chose; what lies at the socket's path is looked at.
- * Invariants: only a socket that nobody listens on is replaced, and only under a lock on its directory; what is
- *   removed at the end is the very socket that was made here. */
+ * Purpose: `sandbox serve`: a unix socket for HTTP, which the engine serves, for as long
+ * as this process lives.
+ * Process: the command's, with its user's rights. It accepts no connection and reads no
+ * request itself.
+ * Trusts: the directory of the socket to be one that its user chose; what lies at the
+ * socket's path is looked at.
+ * Invariants: only a socket that nobody listens on is replaced, and only under a lock on
+ *   its directory; what is removed at the end is the very socket that was made here. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -29,7 +32,8 @@
 #define LOCK_TRIES 40
 #define LOCK_WAIT_MS 50
 
-static const char *const option_names[] = { "--socket", "--exit-with-stdin", "--help", NULL };
+static const char *const option_names[] = { "--socket", "--exit-with-stdin", "--help",
+					    NULL };
 
 struct server {
 	struct sockaddr_un address;
@@ -49,14 +53,16 @@ static int default_path(char *ret, size_t size)
 		return 0;
 	}
 	if (!dir || dir[0] != '/')
-		return cli_fail(EXIT_WRONG_USAGE, "serve: XDG_RUNTIME_DIR is not set; give --socket PATH");
+		return cli_fail(EXIT_WRONG_USAGE,
+				"serve: XDG_RUNTIME_DIR is not set; give --socket PATH");
 	if (snprintf(ret, size, "%s/sandbox.sock", dir) >= (int)size)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: XDG_RUNTIME_DIR is too long; give --socket PATH");
+		return cli_fail(EXIT_WRONG_USAGE,
+				"serve: XDG_RUNTIME_DIR is too long; give --socket PATH");
 	return 0;
 }
 
-/* Two servers that start at once must not take each other's new socket for a stale one. The lock is on the directory,
- * so that no file of it stays. */
+/* Two servers that start at once must not take each other's new socket for a stale one.
+ * The lock is on the directory, so that no file of it stays. */
 static int lock_directory(const char *path, int *ret_fd)
 {
 	char copy[PATH_MAX];
@@ -73,9 +79,11 @@ static int lock_directory(const char *path, int *ret_fd)
 
 		if ((errnum != EWOULDBLOCK && errnum != EINTR) || i == LOCK_TRIES) {
 			(void)close(fd);
-			return cli_fail(EXIT_OUR_FAULT, "serve: locking %s: %s", dir, strerror(errnum));
+			return cli_fail(EXIT_OUR_FAULT, "serve: locking %s: %s", dir,
+					strerror(errnum));
 		}
-		(void)nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000L }, NULL);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000L },
+				NULL);
 	}
 	*ret_fd = fd;
 	return 0;
@@ -89,18 +97,24 @@ static int clear_stale(const struct sockaddr_un *address)
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
+		return errno == ENOENT ? 0
+				       : cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path,
+						  strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s is there and is no socket", path);
+		return cli_fail(EXIT_WRONG_USAGE, "serve: %s is there and is no socket",
+				path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: a server is listening on %s already", path);
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+	    errno == EAGAIN)
+		return cli_fail(EXIT_WRONG_USAGE,
+				"serve: a server is listening on %s already", path);
 	if (errno != ECONNREFUSED && errno != ENOENT)
 		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
 	if (unlink(path) < 0 && errno != ENOENT)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: the stale socket %s: %s", path, strerror(errno));
+		return cli_fail(EXIT_WRONG_USAGE, "serve: the stale socket %s: %s", path,
+				strerror(errno));
 	return 0;
 }
 
@@ -113,7 +127,8 @@ static int listen_here(struct server *server, const char *path)
 
 	server->address.sun_family = AF_UNIX;
 	if (strlen(path) == 0 || strlen(path) >= sizeof(server->address.sun_path))
-		return cli_fail(EXIT_WRONG_USAGE, "serve: the path of a socket has 1 to %zu bytes",
+		return cli_fail(EXIT_WRONG_USAGE,
+				"serve: the path of a socket has 1 to %zu bytes",
 				sizeof(server->address.sun_path) - 1);
 	strcpy(server->address.sun_path, path);
 	code = lock_directory(path, &lock);
@@ -126,7 +141,8 @@ static int listen_here(struct server *server, const char *path)
 		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
 	/* Nobody else's from the first moment, not only after a chmod. */
 	before = umask(0177);
-	r = bind(server->fd, (const struct sockaddr *)&server->address, sizeof(server->address));
+	r = bind(server->fd, (const struct sockaddr *)&server->address,
+		 sizeof(server->address));
 	(void)umask(before);
 	if (r < 0 || lstat(path, &st) < 0)
 		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
@@ -142,8 +158,8 @@ static void unlink_socket(struct server *server)
 {
 	struct stat st;
 
-	if (server->ino != 0 && lstat(server->address.sun_path, &st) == 0 && st.st_dev == server->dev &&
-	    st.st_ino == server->ino)
+	if (server->ino != 0 && lstat(server->address.sun_path, &st) == 0 &&
+	    st.st_dev == server->dev && st.st_ino == server->ino)
 		(void)unlink(server->address.sun_path);
 	server->ino = 0;
 }
@@ -171,11 +187,13 @@ static int wait_for_end(const struct spawned *spawned, int signals, bool with_st
 	for (;;) {
 		if (poll(fds, 3, -1) < 0) {
 			if (errno != EINTR)
-				return cli_fail(EXIT_OUR_FAULT, "serve: poll: %s", strerror(errno));
+				return cli_fail(EXIT_OUR_FAULT, "serve: poll: %s",
+						strerror(errno));
 			continue;
 		}
 		if (fds[0].revents)
-			return cli_fail(EXIT_OUR_FAULT, "serve: the engine has ended unexpectedly");
+			return cli_fail(EXIT_OUR_FAULT,
+					"serve: the engine has ended unexpectedly");
 		if (fds[1].revents || (fds[2].revents && stdin_ended()))
 			return 0;
 	}
@@ -191,8 +209,9 @@ static int serve(struct server *server, const char *path, bool with_stdin)
 	int code, r;
 
 	/* Blocked before anything is made that they would leave behind. */
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigemptyset(&set) < 0 || sigaddset(&set, SIGINT) < 0 ||
-	    sigaddset(&set, SIGTERM) < 0 || sigaddset(&set, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigemptyset(&set) < 0 ||
+	    sigaddset(&set, SIGINT) < 0 || sigaddset(&set, SIGTERM) < 0 ||
+	    sigaddset(&set, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: signals: %s", strerror(errno));
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (signals < 0)
@@ -200,7 +219,8 @@ static int serve(struct server *server, const char *path, bool with_stdin)
 	code = listen_here(server, path);
 	if (code != 0)
 		return code;
-	/* A door that nobody uses: its end, before the lifeline's, tells the engine to end by itself. */
+	/* A door that nobody uses: its end, before the lifeline's, tells the engine to
+	 * end by itself. */
 	if (spawn_broker(NULL, server->fd, true, &spawned, &err) < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: %s", err.msg);
 	/* Ours would keep taking connections after the engine's end. */
@@ -233,8 +253,9 @@ int cli_serve(int argc, char **argv)
 			continue;
 		r = cli_value(argc, argv, &i, "--listen", &listener);
 		if (r != 0)
-			return cli_fail(EXIT_WRONG_USAGE,
-					"serve: --listen is not available yet; this version serves a unix socket");
+			return cli_fail(
+				EXIT_WRONG_USAGE,
+				"serve: --listen is not available yet; this version serves a unix socket");
 		if (strcmp(argv[i], "--exit-with-stdin") != 0)
 			return cli_unknown("serve", argv[i], option_names);
 		with_stdin = true;

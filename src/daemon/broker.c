@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the broker (broker.h): starts the engine, makes its cgroup, and does for it the four things in `ops`
- *   that need the starter's rights.
- * Process: its own, with the rights of whoever started `sandbox`. Two threads once the engine runs: one serves
- *   quick requests and watches, one serves BROKER_CGROUP_ENTER, which can wait 100 ms for the kernel.
- * Trusts: the command that started it. The engine is not trusted: a request has a fixed size and one of four
- *   shapes, and whatever it names is checked to belong to this instance. Parses nothing that a user or a program
- *   wrote.
- * Invariants: it outlives the engine and removes the cgroups after it; it ends when the command does. */
+ * Purpose: the broker (broker.h): starts the engine, makes its cgroup, and does for it
+ *   the four things in `ops` that need the starter's rights.
+ * Process: its own, with the rights of whoever started `sandbox`. Two threads once the
+ *   engine runs: one serves quick requests and watches, one serves BROKER_CGROUP_ENTER,
+ *   which can wait 100 ms for the kernel.
+ * Trusts: the command that started it. The engine is not trusted: a request has a fixed
+ *   size and one of four shapes, and whatever it names is checked to belong to this
+ *   instance. Parses nothing that a user or a program wrote.
+ * Invariants: it outlives the engine and removes the cgroups after it; it ends when the
+ * command does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -46,7 +48,7 @@
 struct broker {
 	struct broker_hello hello;
 	uid_t engine_uid;
-	int claim_fd;	  /* the abstract socket that says that this instance lives */
+	int claim_fd; /* the abstract socket that says that this instance lives */
 	int engine_pidfd;
 	int sync_fd, mover_fd;
 	bool has_door, has_listener; /* the role's descriptors that were given */
@@ -60,11 +62,13 @@ static socklen_t claim_name(const char *id, struct sockaddr_un *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->sun_family = AF_UNIX;
-	n = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "interpreter-sandbox/%s", id);
+	n = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1,
+		     "interpreter-sandbox/%s", id);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-/* An abstract name lives as long as the socket that has it, so nothing is left of an instance that was killed. */
+/* An abstract name lives as long as the socket that has it, so nothing is left of an
+ * instance that was killed. */
 static int claim(const char *id)
 {
 	struct sockaddr_un name;
@@ -89,8 +93,10 @@ static bool instance_alive(void *arg, const char *id)
 	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	(void)arg;
-	/* When in doubt it lives: a stale group is a nuisance, a living one's removal a fault. */
-	return fd < 0 || connect(fd, (struct sockaddr *)&name, len) == 0 || errno != ECONNREFUSED;
+	/* When in doubt it lives: a stale group is a nuisance, a living one's removal a
+	 * fault. */
+	return fd < 0 || connect(fd, (struct sockaddr *)&name, len) == 0 ||
+	       errno != ECONNREFUSED;
 }
 
 static int claim_instance(struct broker *b, char id[32], struct sbx_err *err)
@@ -104,7 +110,8 @@ static int claim_instance(struct broker *b, char id[32], struct sbx_err *err)
 			if (b->claim_fd >= 0)
 				return 0;
 		}
-		return err_set(err, SBX_AT_ENGINE, EADDRINUSE, "no name is free for this instance");
+		return err_set(err, SBX_AT_ENGINE, EADDRINUSE,
+			       "no name is free for this instance");
 	}
 	for (n = 0; n < INSTANCES; n++) {
 		(void)snprintf(id, 32, "r%u", n);
@@ -112,11 +119,13 @@ static int claim_instance(struct broker *b, char id[32], struct sbx_err *err)
 		if (b->claim_fd < 0)
 			continue;
 		b->hello.ids_base = IDS_BASE + n * IDS_PER_INSTANCE;
-		/* A uid in no use by anyone but the instance, and not mapped into any jail. */
+		/* A uid in no use by anyone but the instance, and not mapped into any
+		 * jail. */
 		b->engine_uid = b->hello.ids_base + IDS_PER_INSTANCE - 1;
 		return 0;
 	}
-	return err_set(err, SBX_AT_ENGINE, EADDRINUSE, "all %d instances of this machine are in use", INSTANCES);
+	return err_set(err, SBX_AT_ENGINE, EADDRINUSE,
+		       "all %d instances of this machine are in use", INSTANCES);
 }
 
 /* ---- requests ---- */
@@ -142,9 +151,11 @@ static bool ours(const struct broker *b, uid_t uid)
 	return uid >= b->hello.ids_base && uid - b->hello.ids_base < IDS_PER_INSTANCE;
 }
 
-/* The process of a pidfd, by its directory in /proc, proved to be alive after the directory was opened (so that
- * the number is not another's) and to run under an id of this instance. */
-static int process_of(const struct broker *b, int pidfd, pid_t *ret_pid, struct sbx_err *err)
+/* The process of a pidfd, by its directory in /proc, proved to be alive after the
+ * directory was opened (so that the number is not another's) and to run under an id of
+ * this instance. */
+static int process_of(const struct broker *b, int pidfd, pid_t *ret_pid,
+		      struct sbx_err *err)
 {
 	char path[32], text[4096];
 	_cleanup_fd_ int dir = -1;
@@ -167,8 +178,10 @@ static int process_of(const struct broker *b, int pidfd, pid_t *ret_pid, struct 
 	if (poll(&alive, 1, 0) != 0)
 		return err_set(err, SBX_AT_ENGINE, ESRCH, "a process that has ended");
 	line = strstr(text, "\nUid:");
-	if (!line || sscanf(line, "\nUid: %u %u", &real, &effective) != 2 || !ours(b, real) || !ours(b, effective))
-		return err_set(err, SBX_AT_ENGINE, EPERM, "process %d is not of this instance", (int)pid);
+	if (!line || sscanf(line, "\nUid: %u %u", &real, &effective) != 2 ||
+	    !ours(b, real) || !ours(b, effective))
+		return err_set(err, SBX_AT_ENGINE, EPERM,
+			       "process %d is not of this instance", (int)pid);
 	*ret_pid = pid;
 	return 0;
 }
@@ -183,8 +196,8 @@ static int write_proc(pid_t pid, const char *name, const char *text, struct sbx_
 	return r < 0 ? err_set(err, SBX_AT_JAIL, -r, "writing %s", path) : 0;
 }
 
-static int map_ids(struct broker *b, const struct broker_request *request, int fd, int *ret_fd,
-		   struct broker_reply *reply)
+static int map_ids(struct broker *b, const struct broker_request *request, int fd,
+		   int *ret_fd, struct broker_reply *reply)
 {
 	char path[64], map[64];
 	_cleanup_fd_ int ns = -1, parent = -1;
@@ -203,30 +216,35 @@ static int map_ids(struct broker *b, const struct broker_request *request, int f
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
 	ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0 || ioctl(ns, NS_GET_OWNER_UID, &owner) < 0 || owner != b->engine_uid)
-		return err_set(&reply->err, SBX_AT_ENGINE, EPERM, "a user namespace that the engine does not own");
+		return err_set(&reply->err, SBX_AT_ENGINE, EPERM,
+			       "a user namespace that the engine does not own");
 	parent = ioctl(ns, NS_GET_PARENT);
-	if (parent < 0 || fstat(parent, &above) < 0 || stat("/proc/self/ns/user", &own) < 0 ||
-	    above.st_ino != own.st_ino || above.st_dev != own.st_dev)
-		return err_set(&reply->err, SBX_AT_ENGINE, EPERM, "a user namespace that is not below ours");
-	(void)snprintf(map, sizeof(map), "0 %u %u\n", b->hello.ids_base + request->index * IDS_PER_TEMPLATE,
+	if (parent < 0 || fstat(parent, &above) < 0 ||
+	    stat("/proc/self/ns/user", &own) < 0 || above.st_ino != own.st_ino ||
+	    above.st_dev != own.st_dev)
+		return err_set(&reply->err, SBX_AT_ENGINE, EPERM,
+			       "a user namespace that is not below ours");
+	(void)snprintf(map, sizeof(map), "0 %u %u\n",
+		       b->hello.ids_base + request->index * IDS_PER_TEMPLATE,
 		       IDS_PER_TEMPLATE);
 	r = write_proc(pid, "gid_map", map, &reply->err);
 	return r < 0 ? r : write_proc(pid, "uid_map", map, &reply->err);
 }
 
-static int enter_cgroup(struct broker *b, const struct broker_request *request, int fd, int *ret_fd,
-			struct broker_reply *reply)
+static int enter_cgroup(struct broker *b, const struct broker_request *request, int fd,
+			int *ret_fd, struct broker_reply *reply)
 {
 	pid_t pid;
 	int r;
 
 	(void)ret_fd;
 	r = process_of(b, fd, &pid, &reply->err);
-	return r < 0 ? r : cgroup_enter(&b->hello.cgroup, request->index, pid, &reply->err);
+	return r < 0 ? r
+		     : cgroup_enter(&b->hello.cgroup, request->index, pid, &reply->err);
 }
 
-static int resolve(struct broker *b, const struct broker_request *request, int fd, int *ret_fd,
-		   struct broker_reply *reply)
+static int resolve(struct broker *b, const struct broker_request *request, int fd,
+		   int *ret_fd, struct broker_reply *reply)
 {
 	char found[PATH_MAX];
 
@@ -234,7 +252,8 @@ static int resolve(struct broker *b, const struct broker_request *request, int f
 	(void)fd;
 	(void)ret_fd;
 	if (request->path[0] != '/' || !realpath(request->path, found))
-		return err_set(&reply->err, SBX_AT_GRANT, request->path[0] == '/' ? errno : EINVAL, "%s",
+		return err_set(&reply->err, SBX_AT_GRANT,
+			       request->path[0] == '/' ? errno : EINVAL, "%s",
 			       request->path);
 	memcpy(reply->path, found, strlen(found) + 1);
 	return 0;
@@ -263,12 +282,14 @@ static int identity_of_peer(int peer, struct identity *ret)
 	return 0;
 }
 
-/* Opens with exactly the caller's rights, in this thread only: the raw calls change one thread's ids (glibc's change
- * all), and the other thread, which moves processes, keeps its own. Ids that cannot be taken back end the broker. */
+/* Opens with exactly the caller's rights, in this thread only: the raw calls change one
+ * thread's ids (glibc's change all), and the other thread, which moves processes, keeps
+ * its own. Ids that cannot be taken back end the broker. */
 static int open_as(const struct identity *who, const char *path, unsigned flags)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(O_CLOEXEC | O_RDONLY | O_NONBLOCK | ((flags & TREE_FILE) ? 0 : O_DIRECTORY)),
+		.flags = (uint64_t)(O_CLOEXEC | O_RDONLY | O_NONBLOCK |
+				    ((flags & TREE_FILE) ? 0 : O_DIRECTORY)),
 		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	gid_t mine[1024];
@@ -276,17 +297,20 @@ static int open_as(const struct identity *who, const char *path, unsigned flags)
 
 	if (count < 0 || syscall(SYS_setgroups, who->group_count, who->groups) < 0)
 		return -errno;
-	if (syscall(SYS_setresgid, -1, who->gid, -1) < 0 || syscall(SYS_setresuid, -1, who->uid, -1) < 0)
+	if (syscall(SYS_setresgid, -1, who->gid, -1) < 0 ||
+	    syscall(SYS_setresuid, -1, who->uid, -1) < 0)
 		r = -errno;
 	if (r == 0) {
 		fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 		if (fd < 0)
 			r = -errno;
 		else if ((flags & TREE_WRITABLE) &&
-			 syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) < 0) /* 5.8 */
+			 syscall(SYS_faccessat2, fd, "", W_OK,
+				 AT_EMPTY_PATH | AT_EACCESS) < 0) /* 5.8 */
 			r = -errno;
 	}
-	if (syscall(SYS_setresuid, -1, 0, -1) < 0 || syscall(SYS_setresgid, -1, 0, -1) < 0 ||
+	if (syscall(SYS_setresuid, -1, 0, -1) < 0 ||
+	    syscall(SYS_setresgid, -1, 0, -1) < 0 ||
 	    syscall(SYS_setgroups, count, mine) < 0)
 		_exit(1);
 	if (r < 0) {
@@ -296,10 +320,13 @@ static int open_as(const struct identity *who, const char *path, unsigned flags)
 	return fd;
 }
 
-/* A throwaway user namespace with one line of map: what is `owner` on disk is `worker` for the mount. */
-static int idmap_namespace(uid_t owner, gid_t group, uid_t worker, int *ret_fd, struct sbx_err *err)
+/* A throwaway user namespace with one line of map: what is `owner` on disk is `worker`
+ * for the mount. */
+static int idmap_namespace(uid_t owner, gid_t group, uid_t worker, int *ret_fd,
+			   struct sbx_err *err)
 {
-	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_PIDFD, .exit_signal = SIGCHLD };
+	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_PIDFD,
+				   .exit_signal = SIGCHLD };
 	_cleanup_fd_ int pidfd = -1, ns = -1;
 	char text[64], path[64];
 	pid_t pid;
@@ -314,10 +341,12 @@ static int idmap_namespace(uid_t owner, gid_t group, uid_t worker, int *ret_fd, 
 		for (;;)
 			(void)pause();
 	}
-	(void)snprintf(text, sizeof(text), "%u %u 1\n", (unsigned)group, (unsigned)worker);
+	(void)snprintf(text, sizeof(text), "%u %u 1\n", (unsigned)group,
+		       (unsigned)worker);
 	r = write_proc(pid, "gid_map", text, err);
 	if (r == 0) {
-		(void)snprintf(text, sizeof(text), "%u %u 1\n", (unsigned)owner, (unsigned)worker);
+		(void)snprintf(text, sizeof(text), "%u %u 1\n", (unsigned)owner,
+			       (unsigned)worker);
 		r = write_proc(pid, "uid_map", text, err);
 	}
 	if (r == 0) {
@@ -334,8 +363,8 @@ static int idmap_namespace(uid_t owner, gid_t group, uid_t worker, int *ret_fd, 
 	return 0;
 }
 
-static int open_a_tree(struct broker *b, const struct broker_request *request, int fd, int *ret_fd,
-		       struct broker_reply *reply)
+static int open_a_tree(struct broker *b, const struct broker_request *request, int fd,
+		       int *ret_fd, struct broker_reply *reply)
 {
 	struct identity who = { 0 };
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
@@ -344,28 +373,37 @@ static int open_a_tree(struct broker *b, const struct broker_request *request, i
 	struct stat st;
 	int r;
 
-	if (!b->hello.root || request->index >= TEMPLATES || request->uid_index >= IDS_PER_TEMPLATE)
-		return err_set(&reply->err, SBX_AT_ENGINE, EINVAL, "malformed request for a tree");
+	if (!b->hello.root || request->index >= TEMPLATES ||
+	    request->uid_index >= IDS_PER_TEMPLATE)
+		return err_set(&reply->err, SBX_AT_ENGINE, EINVAL,
+			       "malformed request for a tree");
 	r = fd >= 0 ? identity_of_peer(fd, &who) : 0;
 	if (r < 0)
-		return err_set(&reply->err, SBX_AT_GRANT, -r, "whose directory it is cannot be told");
+		return err_set(&reply->err, SBX_AT_GRANT, -r,
+			       "whose directory it is cannot be told");
 	node = open_as(&who, request->path, request->tree_flags);
 	if (node < 0)
 		return err_set(&reply->err, SBX_AT_GRANT, -node, "%s", request->path);
 	if (fstat(node, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
-		return err_set(&reply->err, SBX_AT_GRANT, EINVAL, "%s is neither directory nor file", request->path);
-	tree = open_tree(node, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+		return err_set(&reply->err, SBX_AT_GRANT, EINVAL,
+			       "%s is neither directory nor file", request->path);
+	tree = open_tree(node, "",
+			 AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
 	if (tree < 0)
-		return err_set(&reply->err, SBX_AT_GRANT, errno, "open_tree of %s", request->path);
+		return err_set(&reply->err, SBX_AT_GRANT, errno, "open_tree of %s",
+			       request->path);
 	if (!(request->tree_flags & TREE_WRITABLE))
 		attr.attr_set |= MOUNT_ATTR_RDONLY;
 	if (!(request->tree_flags & TREE_EXEC))
 		attr.attr_set |= MOUNT_ATTR_NOEXEC;
 	if (request->tree_flags & TREE_IDMAP) {
-		uid_t worker = b->hello.ids_base + request->index * IDS_PER_TEMPLATE + request->uid_index;
+		uid_t worker = b->hello.ids_base + request->index * IDS_PER_TEMPLATE +
+			       request->uid_index;
 
-		/* A caller gives the rights that it has itself; root may give anyone's. */
-		r = idmap_namespace(who.uid ? who.uid : st.st_uid, who.uid ? who.gid : st.st_gid, worker, &ns,
+		/* A caller gives the rights that it has itself; root may give
+		 * anyone's. */
+		r = idmap_namespace(who.uid ? who.uid : st.st_uid,
+				    who.uid ? who.gid : st.st_gid, worker, &ns,
 				    &reply->err);
 		if (r < 0)
 			return r;
@@ -373,15 +411,19 @@ static int open_a_tree(struct broker *b, const struct broker_request *request, i
 		attr.userns_fd = (uint64_t)ns;
 	}
 	r = mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr));
-	if (r < 0 && (errno == EINVAL || errno == EPERM) && (request->tree_flags & TREE_IDMAP)) {
-		/* A file system that knows no id mapping: shown as it is, so that the worker has the rights of a
-		 * stranger there. Fewer than asked for, never more. */
+	if (r < 0 && (errno == EINVAL || errno == EPERM) &&
+	    (request->tree_flags & TREE_IDMAP)) {
+		/* A file system that knows no id mapping: shown as it is, so that the
+		 * worker has the rights of a stranger there. Fewer than asked for, never
+		 * more. */
 		attr.attr_set &= ~(uint64_t)MOUNT_ATTR_IDMAP;
 		attr.userns_fd = 0;
-		r = mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr));
+		r = mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr,
+				  sizeof(attr));
 	}
 	if (r < 0)
-		return err_set(&reply->err, SBX_AT_GRANT, errno, "mount_setattr of %s", request->path);
+		return err_set(&reply->err, SBX_AT_GRANT, errno, "mount_setattr of %s",
+			       request->path);
 	*ret_fd = fd_take(&tree);
 	return 0;
 }
@@ -391,8 +433,8 @@ static const struct op {
 	uint32_t op;
 	bool mover; /* on the mover's socket, else on the other */
 	bool wants_fd;
-	int (*serve)(struct broker *b, const struct broker_request *request, int fd, int *ret_fd,
-		     struct broker_reply *reply);
+	int (*serve)(struct broker *b, const struct broker_request *request, int fd,
+		     int *ret_fd, struct broker_reply *reply);
 } ops[] = {
 	{ BROKER_MAP_IDS, false, true, map_ids },
 	{ BROKER_CGROUP_ENTER, true, true, enter_cgroup },
@@ -400,7 +442,8 @@ static const struct op {
 	{ BROKER_RESOLVE, false, false, resolve },
 };
 
-/* One request. False: the engine is gone or has said something that is not in the table; the end either way. */
+/* One request. False: the engine is gone or has said something that is not in the table;
+ * the end either way. */
 static bool serve_one(struct broker *b, int socket, bool mover)
 {
 	struct broker_request request;
@@ -419,7 +462,8 @@ static bool serve_one(struct broker *b, int socket, bool mover)
 	reply.op = request.op;
 	reply.serial = request.serial;
 	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-		if (ops[i].op == request.op && ops[i].mover == mover && (fd >= 0 || !ops[i].wants_fd))
+		if (ops[i].op == request.op && ops[i].mover == mover &&
+		    (fd >= 0 || !ops[i].wants_fd))
 			break;
 	if (i == sizeof(ops) / sizeof(ops[0])) {
 		fd_close(&fd);
@@ -463,10 +507,12 @@ static int place_fds(const int *from, const int *to, size_t count)
 	return 0;
 }
 
-/* Of the starter's environment the engine gets where to look for an interpreter, and what tests turn down. */
+/* Of the starter's environment the engine gets where to look for an interpreter, and what
+ * tests turn down. */
 static void keep_environment(char **ret, size_t size)
 {
-	static const char *const names[] = { "PATH", "SANDBOX_TEMPLATE_FORKS", "SANDBOX_TEMPLATE_SECONDS" };
+	static const char *const names[] = { "PATH", "SANDBOX_TEMPLATE_FORKS",
+					     "SANDBOX_TEMPLATE_SECONDS" };
 	static char language[] = "LANG=C.UTF-8";
 	size_t n = 0;
 
@@ -481,9 +527,11 @@ static void keep_environment(char **ret, size_t size)
 	ret[n] = NULL;
 }
 
-static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, int binary)
+static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
+				   int binary)
 {
-	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1, b->has_listener ? ROLE_LISTEN_FD : -1, sync_fd, mover_fd };
+	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1,
+			     b->has_listener ? ROLE_LISTEN_FD : -1, sync_fd, mover_fd };
 	const int to[] = { ROLE_DOOR_FD, ROLE_LISTEN_FD, ROLE_BROKER_FD, ROLE_MOVER_FD };
 	char *const argv[] = { "sandbox", "--role=engine", NULL };
 	char *environment[8];
@@ -493,7 +541,8 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, 
 	keep_environment(environment, sizeof(environment) / sizeof(environment[0]));
 
 	exe = fcntl(binary, F_DUPFD_CLOEXEC, 64);
-	if (exe < 0 || place_fds(from, to, 4) < 0 || syscall(SYS_close_range, ROLE_MOVER_FD + 1, 63, 0) < 0)
+	if (exe < 0 || place_fds(from, to, 4) < 0 ||
+	    syscall(SYS_close_range, ROLE_MOVER_FD + 1, 63, 0) < 0)
 		_exit(126);
 	/* No terminal to read keys from, none to push them into. */
 	(void)setsid();
@@ -502,11 +551,16 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd, 
 			(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 			_exit(126);
 		}
-		/* Capabilities outlive the change of ids, so that caps_keep() can empty the bounding set, too, and reads
-		 * back that nothing is left; a new user namespace begins with the bits at their defaults. */
-		if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0 || setgroups(0, NULL) < 0 || setresgid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 ||
-		    setresuid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 || caps_keep(0, &err) < 0) {
-			(void)fprintf(stderr, "sandbox: dropping root: %s\n", strerror(errno));
+		/* Capabilities outlive the change of ids, so that caps_keep() can empty
+		 * the bounding set, too, and reads back that nothing is left; a new user
+		 * namespace begins with the bits at their defaults. */
+		if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0 ||
+		    setgroups(0, NULL) < 0 ||
+		    setresgid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 ||
+		    setresuid(b->engine_uid, b->engine_uid, b->engine_uid) < 0 ||
+		    caps_keep(0, &err) < 0) {
+			(void)fprintf(stderr, "sandbox: dropping root: %s\n",
+				      strerror(errno));
 			_exit(126);
 		}
 	}
@@ -541,7 +595,8 @@ static int start_engine(struct broker *b, struct sbx_err *err)
 	(void)close(mover[1]);
 	b->sync_fd = quick[0];
 	b->mover_fd = mover[0];
-	/* They are the engine's from here on: its end of file is the command's doing, not ours. */
+	/* They are the engine's from here on: its end of file is the command's doing, not
+	 * ours. */
 	(void)close(ROLE_DOOR_FD);
 	(void)close(ROLE_LISTEN_FD);
 	return 0;
@@ -563,7 +618,8 @@ static bool watch(struct broker *b)
 			return false;
 		if (fds[0].revents)
 			return false;
-		/* The command is gone (nothing is ever sent on it): nobody waits for an answer. */
+		/* The command is gone (nothing is ever sent on it): nobody waits for an
+		 * answer. */
 		if (fds[1].revents)
 			return true;
 		if (fds[2].revents && !serve_one(b, b->sync_fd, false))
@@ -571,8 +627,8 @@ static bool watch(struct broker *b)
 	}
 }
 
-/* Whether the role's number was given. If not it is occupied: what is opened next would take it, and pass for a door
- * to everyone who can reach it. */
+/* Whether the role's number was given. If not it is occupied: what is opened next would
+ * take it, and pass for a door to everyone who can reach it. */
 static int occupy(int fd, bool *ret_given)
 {
 	int null;
@@ -590,7 +646,9 @@ static int occupy(int fd, bool *ret_given)
 
 int broker_main(int argc, char **argv)
 {
-	struct broker b = { .claim_fd = -1, .engine_pidfd = -1, .sync_fd = -1, .mover_fd = -1 };
+	struct broker b = {
+		.claim_fd = -1, .engine_pidfd = -1, .sync_fd = -1, .mover_fd = -1
+	};
 	struct sbx_err err = { 0 };
 	siginfo_t info = { 0 };
 	pthread_t mover;
@@ -600,13 +658,15 @@ int broker_main(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	/* Interrupts from the terminal are the command's to handle; it ends us by its lifeline. */
+	/* Interrupts from the terminal are the command's to handle; it ends us by its
+	 * lifeline. */
 	(void)setsid();
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (syscall(SYS_close_range, ROLE_LISTEN_FD + 1, ~0u, 0) < 0)
 		return 125;
 	(void)fcntl(ROLE_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
-	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 || occupy(ROLE_LISTEN_FD, &b.has_listener) < 0)
+	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 ||
+	    occupy(ROLE_LISTEN_FD, &b.has_listener) < 0)
 		return 125;
 	b.hello.root = geteuid() == 0;
 	b.hello.starter_uid = getuid();
@@ -614,7 +674,8 @@ int broker_main(int argc, char **argv)
 	b.engine_uid = getuid();
 	if (claim_instance(&b, id, &err) < 0)
 		goto failed;
-	cgroup_host_make(&b.hello.cgroup, id, b.engine_uid, instance_alive, NULL, b.hello.why_no_cgroup);
+	cgroup_host_make(&b.hello.cgroup, id, b.engine_uid, instance_alive, NULL,
+			 b.hello.why_no_cgroup);
 	if (start_engine(&b, &err) < 0)
 		goto failed;
 	if (wire_send(b.sync_fd, &b.hello, sizeof(b.hello), NULL, 0) < 0 ||
@@ -631,7 +692,9 @@ failed:
 		(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 	if (b.engine_pidfd >= 0) {
 		(void)k_pidfd_send_signal(b.engine_pidfd, SIGKILL);
-		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) == 0 && status == 0 && !asked &&
+		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) ==
+			    0 &&
+		    status == 0 && !asked &&
 		    (info.si_code != CLD_EXITED || info.si_status != 0))
 			status = 125;
 	}

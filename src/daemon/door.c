@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the inside door (door.h): the command's requests, one at a time, and what becomes of them.
- * Process: the engine, on its loop. Trusts: the command's identity (it made the socket), not its bytes.
- * Invariants: a malformed frame closes the door; what waits to be written is bounded by holding the program back. */
+ * Purpose: the inside door (door.h): the command's requests, one at a time, and what
+ * becomes of them.
+ * Process: the engine, on its loop. Trusts: the command's identity (it made the socket),
+ * not its bytes.
+ * Invariants: a malformed frame closes the door; what waits to be written is bounded by
+ * holding the program back. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +53,8 @@ static void door_close(struct door *door)
 static int flush(struct door *door)
 {
 	while (door->out.len > 0) {
-		ssize_t n = send(door->fd, door->out.data, door->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(door->fd, door->out.data, door->out.len,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -75,7 +79,8 @@ static void put(struct door *door, uint32_t type, const void *data, size_t len)
 
 	if (door->dead)
 		return;
-	if (buf_add(&door->out, &frame, sizeof(frame)) < 0 || (len && buf_add(&door->out, data, len) < 0) ||
+	if (buf_add(&door->out, &frame, sizeof(frame)) < 0 ||
+	    (len && buf_add(&door->out, data, len) < 0) ||
 	    (idle && loop_modify(door->io, EPOLLIN | EPOLLOUT) < 0)) {
 		(void)shutdown(door->fd, SHUT_RDWR);
 		return;
@@ -156,21 +161,28 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 static void run(struct door *door, const char *data, size_t len)
 {
-	const struct execution_sink sink = { .output = on_output, .event = on_event, .stdin_taken = on_taken,
-					     .refused = on_refused, .done = on_done, .arg = door };
-	json_t *object = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	const struct execution_sink sink = { .output = on_output,
+					     .event = on_event,
+					     .stdin_taken = on_taken,
+					     .refused = on_refused,
+					     .done = on_done,
+					     .arg = door };
+	json_t *object = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
 	int r;
 
-	r = object ? request_parse(object, &request, &err) :
-		     err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
+	r = object ? request_parse(object, &request, &err)
+		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0)
-		r = engine_submit(door->engine, &request.execution, &sink, &door->execution, &err);
+		r = engine_submit(door->engine, &request.execution, &sink,
+				  &door->execution, &err);
 	if (r < 0)
 		put(door, DOOR_ERROR, &err, sizeof(err));
 	else
-		put(door, DOOR_STARTED, execution_id(door->execution), strlen(execution_id(door->execution)));
+		put(door, DOOR_STARTED, execution_id(door->execution),
+		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
 }
@@ -185,8 +197,10 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		run(door, data, len);
 		return true;
 	case DOOR_STDIN:
-		/* A program that reads nothing more: the rest is dropped, and reported as taken. */
-		if (door->execution && execution_stdin(door->execution, data, len) == -EPIPE)
+		/* A program that reads nothing more: the rest is dropped, and reported as
+		 * taken. */
+		if (door->execution &&
+		    execution_stdin(door->execution, data, len) == -EPIPE)
 			on_taken(door, len);
 		return true;
 	case DOOR_STDIN_END:
@@ -249,13 +263,16 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg, struct sbx_err *err)
+int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
+	      struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
-		*door = (struct door){ .engine = engine, .fd = fd, .closed = closed, .arg = arg };
+		*door = (struct door){
+			.engine = engine, .fd = fd, .closed = closed, .arg = arg
+		};
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
 		r = loop_add(engine_loop(engine), fd, EPOLLIN, on_io, door, &door->io);
 	}

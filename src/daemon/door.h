@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The inside door: the command (libsbx) and its engine, over one stream of frames (base/wire.h). One run at a time;
- * the next DOOR_RUN follows a DOOR_RESULT or DOOR_ERROR. Closing the stream stops what runs. */
+ * The inside door: the command (libsbx) and its engine, over one stream of frames
+ * (base/wire.h). One run at a time; the next DOOR_RUN follows a DOOR_RESULT or
+ * DOOR_ERROR. Closing the stream stops what runs. */
 #ifndef SBX_DAEMON_DOOR_H
 #define SBX_DAEMON_DOOR_H
 
@@ -8,25 +9,28 @@
 
 enum door_frame {
 	/* command -> engine */
-	DOOR_RUN = 1,	    /* JSON, daemon/request.h; at most REQUEST_MAX */
-	DOOR_STDIN = 2,	    /* bytes for the program's stdin, at most DOOR_CHUNK */
+	DOOR_RUN = 1,       /* JSON, daemon/request.h; at most REQUEST_MAX */
+	DOOR_STDIN = 2,     /* bytes for the program's stdin, at most DOOR_CHUNK */
 	DOOR_STDIN_END = 3, /* no more of them */
 	DOOR_CANCEL = 4,
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
 	DOOR_STDOUT = 17,  /* bytes, at most DOOR_CHUNK */
 	DOOR_STDERR = 18,
-	DOOR_EVENT = 19,   /* JSON, one event of the result's shape, as it happens */
-	DOOR_RESULT = 20,  /* JSON, the whole result; ends the run */
-	DOOR_ERROR = 21,   /* struct sbx_err: the request was refused; ends the run */
-	DOOR_STDIN_TAKEN = 22, /* uint32_t: bytes of DOOR_STDIN that the program's pipe took; a command keeps at
+	DOOR_EVENT = 19,  /* JSON, one event of the result's shape, as it happens */
+	DOOR_RESULT = 20, /* JSON, the whole result; ends the run */
+	DOOR_ERROR = 21,  /* struct sbx_err: the request was refused; ends the run */
+	DOOR_STDIN_TAKEN =
+		22, /* uint32_t: bytes of DOOR_STDIN that the program's pipe took; a command keeps at
 				* most DOOR_STDIN_WINDOW bytes under way */
 };
 #define DOOR_CHUNK (64u << 10)
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)
 
-/* Engine: serves the door on fd (taken), until its end of file, when closed() is called. */
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg, struct sbx_err *err);
+/* Engine: serves the door on fd (taken), until its end of file, when closed() is
+ * called. */
+int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
+	      struct sbx_err *err);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the engine's process (engine_main.h): opens its doors, locks itself in, serves until they close.
- * Process: the engine; started by the broker with the ids and the view that it is to have.
+ * Purpose: the engine's process (engine_main.h): opens its doors, locks itself in, serves
+ * until they close.
+ * Process: the engine; started by the broker with the ids and the view that it is to
+ * have.
  * Invariants: the filter is on before the first byte of a request is read. */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +28,8 @@ static void on_door_closed(void *arg)
 	loop_stop(arg);
 }
 
-/* Stdin and stdout are the command's, and of no use here; stderr stays for what cannot be said otherwise. */
+/* Stdin and stdout are the command's, and of no use here; stderr stays for what cannot be
+ * said otherwise. */
 static int let_go_of_stdio(void)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -66,7 +69,8 @@ static int serve(struct sbx_err *err)
 	struct engine *engine = NULL;
 	struct http *http = NULL;
 	struct loop *loop = NULL;
-	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0, listen = fcntl(ROLE_LISTEN_FD, F_GETFD) >= 0;
+	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0,
+	     listen = fcntl(ROLE_LISTEN_FD, F_GETFD) >= 0;
 	int r;
 
 	r = loop_new(&loop);
@@ -105,7 +109,8 @@ int engine_main(int argc, char **argv)
 	for (int fd = ROLE_DOOR_FD; fd <= ROLE_MOVER_FD; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (let_go_of_stdio() < 0 || serve(&err) < 0) {
-		(void)fprintf(stderr, "sandbox: engine: %s\n", err.msg[0] ? err.msg : strerror(errno));
+		(void)fprintf(stderr, "sandbox: engine: %s\n",
+			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;
 	}
 	return 0;

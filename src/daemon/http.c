@@ -30,7 +30,8 @@
 #define HTTP_CONNECTIONS 256u
 #define HTTP_CONNECTION_MEMORY (32u << 10) /* its head and its buffers */
 #ifndef HTTP_IDLE_MS
-#define HTTP_IDLE_MS 60000u /* between requests, for a whole head, and without progress of an answer */
+#define HTTP_IDLE_MS \
+	60000u /* between requests, for a whole head, and without progress of an answer */
 #endif
 #ifndef HTTP_BODY_MS
 #define HTTP_BODY_MS 60000u /* from the end of a head to the end of its body */
@@ -38,13 +39,15 @@
 #ifndef HTTP_BODIES_MAX
 #define HTTP_BODIES_MAX (256u << 20) /* bytes of all bodies that are being received */
 #endif
-#define JSON_TOKENS_MAX 65536u /* a body of "[1,1,1..." would cost forty times its size as a tree */
+#define JSON_TOKENS_MAX \
+	65536u /* a body of "[1,1,1..." would cost forty times its size as a tree */
 #define JSON_DEPTH_MAX 32u
 
-#define STREAM_HIGH (256u << 10)     /* the program's output is held above this */
-#define STREAM_LOW (64u << 10)	     /* and let go below this */
-#define STREAM_EVENTS_MAX (1u << 20) /* above this events are left to the result, which has them all */
-#define STREAM_MAX (544u << 20)	     /* a result is the largest thing, see DOOR_RESULT_MAX */
+#define STREAM_HIGH (256u << 10) /* the program's output is held above this */
+#define STREAM_LOW (64u << 10)   /* and let go below this */
+#define STREAM_EVENTS_MAX \
+	(1u << 20) /* above this events are left to the result, which has them all */
+#define STREAM_MAX (544u << 20) /* a result is the largest thing, see DOOR_RESULT_MAX */
 #define STREAM_BLOCK (16u << 10)
 
 #define TYPE_JSON "application/json"
@@ -57,7 +60,7 @@ struct http {
 	struct loop_io *io;
 	struct loop_timer *timer; /* libmicrohttpd's own time-outs */
 	struct loop_timer *sweep; /* ours */
-	uint64_t sweep_at_us;	  /* 0: not armed */
+	uint64_t sweep_at_us;     /* 0: not armed */
 	struct connection *connections;
 	size_t body_bytes;
 	bool closed_one, closing;
@@ -68,13 +71,14 @@ struct connection {
 	struct connection *prev, *next;
 	int fd;
 	struct exchange *exchange; /* the one that goes on, or NULL */
-	uint64_t deadline_us;	   /* by which the caller has to be heard; 0: it waits for us */
+	uint64_t
+		deadline_us; /* by which the caller has to be heard; 0: it waits for us */
 };
 
 enum route { ROUTE_NONE, ROUTE_EXECUTIONS, ROUTE_HEALTH };
 
 struct exchange {
-	struct http *http;	    /* NULL once http_close() ran */
+	struct http *http;          /* NULL once http_close() ran */
 	struct MHD_Connection *mhd; /* NULL once the connection let go of it */
 	struct connection *connection;
 	enum route route;
@@ -128,16 +132,18 @@ static void on_ready(void *arg, uint32_t events)
 	(void)events;
 	http->closed_one = false;
 	(void)MHD_run(http->daemon);
-	/* At its limit of connections or descriptors the library stops listening, and begins again not when one is
-	 * closed but when it is run the next time. */
+	/* At its limit of connections or descriptors the library stops listening, and
+	 * begins again not when one is closed but when it is run the next time. */
 	if (http->closed_one) {
 		ms = 0;
 	} else if (MHD_get_timeout(http->daemon, &ms) != MHD_YES) {
 		loop_timer_cancel(&http->timer);
 		return;
 	}
-	/* Without its timer a connection would only be ended later: the descriptor still wakes us. */
-	(void)loop_timer_at(http->loop, &http->timer, loop_now_us() + ms * 1000, on_timer, http);
+	/* Without its timer a connection would only be ended later: the descriptor still
+	 * wakes us. */
+	(void)loop_timer_at(http->loop, &http->timer, loop_now_us() + ms * 1000, on_timer,
+			    http);
 }
 
 /* ---- callers that are too slow ---- */
@@ -163,7 +169,8 @@ static void on_sweep(void *arg)
 		if (!c->deadline_us)
 			continue;
 		if (c->deadline_us <= now) {
-			/* There is no call to end a connection; at its end of file libmicrohttpd does. */
+			/* There is no call to end a connection; at its end of file
+			 * libmicrohttpd does. */
 			c->deadline_us = 0;
 			(void)shutdown(c->fd, SHUT_RDWR);
 		} else if (!next || c->deadline_us < next) {
@@ -194,7 +201,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 		info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 		c = calloc(1, sizeof(*c));
 		if (!info || !c) {
-			/* Unbounded in time it may not be served; on_request() refuses what has no context. */
+			/* Unbounded in time it may not be served; on_request() refuses
+			 * what has no context. */
 			free(c);
 			return;
 		}
@@ -224,7 +232,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 /* ---- answers ---- */
 
 /* Takes text (malloc). allow: for the Allow header, or NULL. */
-static enum MHD_Result answer(struct exchange *ex, int status, char *text, size_t len, const char *allow)
+static enum MHD_Result answer(struct exchange *ex, int status, char *text, size_t len,
+			      const char *allow)
 {
 	struct MHD_Response *response;
 	enum MHD_Result r;
@@ -238,7 +247,8 @@ static enum MHD_Result answer(struct exchange *ex, int status, char *text, size_
 	}
 	if (MHD_add_response_header(response, "Content-Type", TYPE_JSON) != MHD_YES ||
 	    MHD_add_response_header(response, "Cache-Control", "no-store") != MHD_YES ||
-	    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") != MHD_YES ||
+	    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") !=
+		    MHD_YES ||
 	    (allow && MHD_add_response_header(response, "Allow", allow) != MHD_YES))
 		r = MHD_NO;
 	else
@@ -248,7 +258,8 @@ static enum MHD_Result answer(struct exchange *ex, int status, char *text, size_
 }
 
 /* Takes the reference. */
-static enum MHD_Result answer_json(struct exchange *ex, int status, json_t *object, const char *allow)
+static enum MHD_Result answer_json(struct exchange *ex, int status, json_t *object,
+				   const char *allow)
 {
 	size_t len = 0;
 	char *text = jsontext(object, &len);
@@ -260,8 +271,8 @@ static enum MHD_Result answer_json(struct exchange *ex, int status, json_t *obje
 /* New reference, NULL for lack of memory. */
 static json_t *error_object(const char *name, const char *message, const char *field)
 {
-	return json_pack("{s:{s:s,s:s,s:s?}}", "error", "name", name, "message", message, "field",
-			 field && *field ? field : NULL);
+	return json_pack("{s:{s:s,s:s,s:s?}}", "error", "name", name, "message", message,
+			 "field", field && *field ? field : NULL);
 }
 
 static enum MHD_Result answer_err(struct exchange *ex, struct sbx_err *err)
@@ -270,22 +281,26 @@ static enum MHD_Result answer_err(struct exchange *ex, struct sbx_err *err)
 
 	err_sanitize(err);
 	kind = err_kind(err->stage);
-	return answer_json(ex, kind->http_status, error_object(kind->name, err->msg, err->field), NULL);
+	return answer_json(ex, kind->http_status,
+			   error_object(kind->name, err->msg, err->field), NULL);
 }
 
 static enum MHD_Result answer_refusal(struct exchange *ex)
 {
 	const char *allow = ex->route == ROUTE_EXECUTIONS ? "POST" : "GET, HEAD";
 
-	return answer_json(ex, ex->refusal, error_object(ex->refusal_name, ex->refusal_text, NULL),
+	return answer_json(ex, ex->refusal,
+			   error_object(ex->refusal_name, ex->refusal_text, NULL),
 			   ex->refusal == MHD_HTTP_METHOD_NOT_ALLOWED ? allow : NULL);
 }
 
-/* 200 for every verdict of a program; for a fault what its kind says, as if it had been refused at once. */
+/* 200 for every verdict of a program; for a fault what its kind says, as if it had been
+ * refused at once. */
 static int result_status(const json_t *result)
 {
 	const char *status = json_string_value(json_object_get(result, "status"));
-	const char *name = json_string_value(json_object_get(json_object_get(result, "error"), "name"));
+	const char *name = json_string_value(
+		json_object_get(json_object_get(result, "error"), "name"));
 	const struct err_kind *kind;
 	int stage;
 
@@ -307,10 +322,12 @@ static void wake(struct exchange *ex)
 		return;
 	ex->suspended = false;
 	MHD_resume_connection(ex->mhd);
-	/* Without threads of its own the library does not wake itself. Not now: we may be inside MHD_run(). Should
-	 * the timer fail for lack of memory, the next event of any connection does it. */
+	/* Without threads of its own the library does not wake itself. Not now: we may be
+	 * inside MHD_run(). Should the timer fail for lack of memory, the next event of
+	 * any connection does it. */
 	if (!ex->http->closing)
-		(void)loop_timer_at(ex->http->loop, &ex->http->timer, loop_now_us(), on_timer, ex->http);
+		(void)loop_timer_at(ex->http->loop, &ex->http->timer, loop_now_us(),
+				    on_timer, ex->http);
 }
 
 static void on_caller_gone(void *arg, uint32_t events)
@@ -320,20 +337,24 @@ static void on_caller_gone(void *arg, uint32_t events)
 	(void)events;
 	loop_remove(&ex->watch);
 	if (ex->execution)
-		execution_cancel(ex->execution); /* on_done() wakes the connection, which then finds its end */
+		execution_cancel(
+			ex->execution); /* on_done() wakes the connection, which then finds its end */
 }
 
-/* On a unix socket the kernel tells a caller that only has nothing more to say (`... | socat`) from one that is
- * gone; TCP does not, and there the first is taken for the second. */
+/* On a unix socket the kernel tells a caller that only has nothing more to say (`... |
+ * socat`) from one that is gone; TCP does not, and there the first is taken for the
+ * second. */
 static int watch_caller(struct exchange *ex)
 {
 	socklen_t len = sizeof(int);
 	uint32_t events = EPOLLRDHUP;
 	int domain = 0;
 
-	if (getsockopt(ex->connection->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+	if (getsockopt(ex->connection->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	    domain == AF_UNIX)
 		events = EPOLLHUP;
-	return loop_add(ex->http->loop, ex->connection->fd, events, on_caller_gone, ex, &ex->watch);
+	return loop_add(ex->http->loop, ex->connection->fd, events, on_caller_gone, ex,
+			&ex->watch);
 }
 
 static void on_done(void *arg, json_t *result)
@@ -429,7 +450,8 @@ static void on_stream_done(void *arg, json_t *result)
 		return;
 	}
 	ndjson_text_end(&ex->lines);
-	ndjson_object(&ex->lines, json_pack("{s:s,s:O}", "type", "result", "result", result));
+	ndjson_object(&ex->lines,
+		      json_pack("{s:s,s:O}", "type", "result", "result", result));
 	ex->ended = true;
 	wake(ex);
 }
@@ -462,13 +484,16 @@ static enum MHD_Result start_stream(struct exchange *ex)
 	struct MHD_Response *response;
 	enum MHD_Result r;
 
-	ndjson_object(&ex->lines, json_pack("{s:s,s:s}", "type", "start", "id", execution_id(ex->execution)));
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, ex, NULL);
+	ndjson_object(&ex->lines, json_pack("{s:s,s:s}", "type", "start", "id",
+					    execution_id(ex->execution)));
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK,
+						     read_stream, ex, NULL);
 	if (!response)
 		return MHD_NO;
 	if (MHD_add_response_header(response, "Content-Type", TYPE_NDJSON) != MHD_YES ||
 	    MHD_add_response_header(response, "Cache-Control", "no-store") != MHD_YES ||
-	    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") != MHD_YES)
+	    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") !=
+		    MHD_YES)
 		r = MHD_NO;
 	else
 		r = MHD_queue_response(ex->mhd, MHD_HTTP_OK, response);
@@ -478,7 +503,8 @@ static enum MHD_Result start_stream(struct exchange *ex)
 
 /* ---- requests ---- */
 
-/* Counts what a parser would make nodes of. Malformed text passes: the parser says better what is wrong. */
+/* Counts what a parser would make nodes of. Malformed text passes: the parser says better
+ * what is wrong. */
 static bool json_modest(const char *text, size_t len)
 {
 	size_t tokens = 0, depth = 0, i;
@@ -494,7 +520,8 @@ static bool json_modest(const char *text, size_t len)
 			break;
 		case '[':
 		case '{':
-			if (!quoted && (++depth > JSON_DEPTH_MAX || ++tokens > JSON_TOKENS_MAX))
+			if (!quoted &&
+			    (++depth > JSON_DEPTH_MAX || ++tokens > JSON_TOKENS_MAX))
 				return false;
 			break;
 		case ']':
@@ -521,10 +548,14 @@ static json_t *take_body(struct exchange *ex, struct sbx_err *err)
 	if (!ex->body.len)
 		(void)err_set(err, SBX_AT_USAGE, 0, "the request has no body");
 	else if (!json_modest(ex->body.data, ex->body.len))
-		(void)err_set(err, SBX_AT_USAGE, 0, "the body has more than %u values or a depth over %u",
+		(void)err_set(err, SBX_AT_USAGE, 0,
+			      "the body has more than %u values or a depth over %u",
 			      JSON_TOKENS_MAX, JSON_DEPTH_MAX);
-	else if (!(object = json_loadb(ex->body.data, ex->body.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why)))
-		(void)err_set(err, SBX_AT_USAGE, 0, "the body is not JSON: line %d: %.200s", why.line, why.text);
+	else if (!(object = json_loadb(ex->body.data, ex->body.len,
+				       JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why)))
+		(void)err_set(err, SBX_AT_USAGE, 0,
+			      "the body is not JSON: line %d: %.200s", why.line,
+			      why.text);
 	if (object && !json_is_object(object)) {
 		json_decref(object);
 		object = NULL;
@@ -536,7 +567,9 @@ static json_t *take_body(struct exchange *ex, struct sbx_err *err)
 
 static enum MHD_Result start_execution(struct exchange *ex)
 {
-	struct execution_sink sink = { .refused = on_refused, .done = on_done, .arg = ex };
+	struct execution_sink sink = { .refused = on_refused,
+				       .done = on_done,
+				       .arg = ex };
 	struct sbx_err err = { 0 };
 	struct request request = { 0 };
 	json_t *object = take_body(ex, &err);
@@ -553,10 +586,12 @@ static enum MHD_Result start_execution(struct exchange *ex)
 						.arg = ex };
 	r = request_parse(object, &request, &err);
 	if (r == 0 && request.execution.stdin_open)
-		r = err_set_field(&err, SBX_AT_USAGE, 0, "stdin_open", "stdin cannot be kept open over HTTP");
+		r = err_set_field(&err, SBX_AT_USAGE, 0, "stdin_open",
+				  "stdin cannot be kept open over HTTP");
 	if (r == 0) {
 		request.execution.peer_fd = ex->connection->fd;
-		r = engine_submit(ex->http->engine, &request.execution, &sink, &ex->execution, &err);
+		r = engine_submit(ex->http->engine, &request.execution, &sink,
+				  &ex->execution, &err);
 	}
 	request_clear(&request);
 	json_decref(object);
@@ -613,37 +648,48 @@ static bool accepts(const char *header, const char *type)
 
 static void choose_route(struct exchange *ex, const char *url, const char *method)
 {
-	const char *accept = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND, "Accept");
-	const char *type = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND, "Content-Type");
-	const char *length = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND, "Content-Length");
+	const char *accept = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND,
+							 "Accept");
+	const char *type = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND,
+						       "Content-Type");
+	const char *length = MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND,
+							 "Content-Length");
 
 	if (strcmp(url, "/v1/executions") == 0)
 		ex->route = ROUTE_EXECUTIONS;
 	else if (strcmp(url, "/v1/health") == 0)
 		ex->route = ROUTE_HEALTH;
 	else
-		refuse(ex, MHD_HTTP_NOT_FOUND, "NotFound", "there is nothing at this path");
-	if (ex->route == ROUTE_HEALTH && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		refuse(ex, MHD_HTTP_METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes GET");
+		refuse(ex, MHD_HTTP_NOT_FOUND, "NotFound",
+		       "there is nothing at this path");
+	if (ex->route == ROUTE_HEALTH && strcmp(method, "GET") != 0 &&
+	    strcmp(method, "HEAD") != 0)
+		refuse(ex, MHD_HTTP_METHOD_NOT_ALLOWED, "MethodNotAllowed",
+		       "this path takes GET");
 	if (ex->route == ROUTE_EXECUTIONS) {
 		if (strcmp(method, "POST") != 0)
-			refuse(ex, MHD_HTTP_METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes POST");
-		/* A web page can send other types across origins without asking; never this one. */
+			refuse(ex, MHD_HTTP_METHOD_NOT_ALLOWED, "MethodNotAllowed",
+			       "this path takes POST");
+		/* A web page can send other types across origins without asking; never
+		 * this one. */
 		if (!is_type(type, TYPE_JSON) || strchr(type, ','))
-			refuse(ex, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType",
+			refuse(ex, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+			       "UnsupportedMediaType",
 			       "Content-Type has to be " TYPE_JSON);
 		ex->stream = accepts(accept, TYPE_NDJSON);
 	}
 	if (length && strtoull(length, NULL, 10) > REQUEST_MAX) {
 		ex->refusal = 0;
-		refuse(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge", "the body is larger than 24 MiB");
+		refuse(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge",
+		       "the body is larger than 24 MiB");
 	}
 }
 
-static enum MHD_Result begin(struct http *http, struct MHD_Connection *mhd, const char *url, const char *method,
-			     void **context)
+static enum MHD_Result begin(struct http *http, struct MHD_Connection *mhd,
+			     const char *url, const char *method, void **context)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+		mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct exchange *ex;
 
 	if (http->closing || !info || !info->socket_context)
@@ -660,7 +706,8 @@ static enum MHD_Result begin(struct http *http, struct MHD_Connection *mhd, cons
 	ex->lines.lines.max = STREAM_MAX;
 	connection_deadline(ex->connection, HTTP_BODY_MS);
 	choose_route(ex, url, method);
-	/* Small bodies are read before they are refused, so that the connection can be used again. */
+	/* Small bodies are read before they are refused, so that the connection can be
+	 * used again. */
 	if (ex->refusal == MHD_HTTP_CONTENT_TOO_LARGE ||
 	    (ex->refusal && MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Expect")))
 		return answer_refusal(ex);
@@ -673,7 +720,8 @@ static enum MHD_Result add_body(struct exchange *ex, const char *data, size_t le
 
 	ex->received += len;
 	if (ex->received > REQUEST_MAX) {
-		refuse(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge", "the body is larger than 24 MiB");
+		refuse(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge",
+		       "the body is larger than 24 MiB");
 		if (ex->received > 2 * (size_t)REQUEST_MAX)
 			return MHD_NO;
 	}
@@ -687,8 +735,9 @@ static enum MHD_Result add_body(struct exchange *ex, const char *data, size_t le
 	return MHD_YES;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-				  const char *version, const char *upload, size_t *upload_size, void **context)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+				  const char *method, const char *version,
+				  const char *upload, size_t *upload_size, void **context)
 {
 	struct http *http = cls;
 	struct exchange *ex = *context;
@@ -717,7 +766,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	return answer(ex, ex->status, text, ex->answer_len, NULL);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
+			 enum MHD_RequestTerminationCode code)
 {
 	struct exchange *ex = *context;
 
@@ -749,31 +799,38 @@ static int start_daemon(struct http *http, int listen_fd, struct sbx_err *err)
 	const union MHD_DaemonInfo *info;
 
 	http->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET,
-		listen_fd, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)((HTTP_IDLE_MS + 999) / 1000),
-		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+		MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)((HTTP_IDLE_MS + 999) / 1000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
 	if (!http->daemon)
-		return err_set(err, SBX_AT_ENGINE, errno ? errno : ENOMEM, "libmicrohttpd does not start");
+		return err_set(err, SBX_AT_ENGINE, errno ? errno : ENOMEM,
+			       "libmicrohttpd does not start");
 	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	if (!info || info->epoll_fd < 0)
-		return err_set(err, SBX_AT_ENGINE, ENOTSUP, "libmicrohttpd has no epoll descriptor");
+		return err_set(err, SBX_AT_ENGINE, ENOTSUP,
+			       "libmicrohttpd has no epoll descriptor");
 	if (loop_add(http->loop, info->epoll_fd, EPOLLIN, on_ready, http, &http->io) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "watching the HTTP door");
 	return 0;
 }
 
-int http_open(struct engine *engine, int listen_fd, struct http **ret, struct sbx_err *err)
+int http_open(struct engine *engine, int listen_fd, struct http **ret,
+	      struct sbx_err *err)
 {
 	struct http *http = calloc(1, sizeof(*http));
 	int own_fd, r;
 
-	/* A copy is what the library gets: whether it closes it where it does not start is not said anywhere. */
+	/* A copy is what the library gets: whether it closes it where it does not start
+	 * is not said anywhere. */
 	own_fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 3);
 	(void)close(listen_fd);
 	if (!http || own_fd < 0 || fd_nonblock(own_fd, true) < 0) {
-		r = err_set(err, SBX_AT_ENGINE, errno ? errno : ENOMEM, "opening the HTTP door");
+		r = err_set(err, SBX_AT_ENGINE, errno ? errno : ENOMEM,
+			    "opening the HTTP door");
 		free(http);
 		fd_close(&own_fd);
 		return r;

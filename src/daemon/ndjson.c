@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: lines of JSON for a stream (ndjson.h).
  * Process: the engine; one thread. Trusts: nothing about a program's bytes.
- * Invariants: every line is whole, unless `broken`; partial holds a right beginning of a sequence, never a whole or
- *   a wrong one. */
+ * Invariants: every line is whole, unless `broken`; partial holds a right beginning of a
+ *   sequence, never a whole or a wrong one. */
 #include <stdint.h>
 #include <string.h>
 
@@ -13,7 +13,8 @@
 
 void ndjson_object(struct ndjson *n, json_t *object)
 {
-	if (!object || jsontext_add(&n->lines, object) < 0 || buf_add(&n->lines, "\n", 1) < 0)
+	if (!object || jsontext_add(&n->lines, object) < 0 ||
+	    buf_add(&n->lines, "\n", 1) < 0)
 		n->broken = true;
 	json_decref(object);
 }
@@ -30,8 +31,8 @@ void ndjson_typed(struct ndjson *n, const char *type, const json_t *object)
 	ndjson_object(n, line);
 }
 
-/* One sequence at p: its length if it is whole and right; 0 if it is right so far but not whole; else minus the
- * number of bytes that one replacement stands for. */
+/* One sequence at p: its length if it is whole and right; 0 if it is right so far but not
+ * whole; else minus the number of bytes that one replacement stands for. */
 static int utf8_sequence(const unsigned char *p, size_t len)
 {
 	unsigned char lo = 0x80, hi = 0xbf;
@@ -62,7 +63,8 @@ static int utf8_sequence(const unsigned char *p, size_t len)
 }
 
 /* At most TEXT_CHUNK bytes. */
-static void text_chunk(struct ndjson *n, int stream, const char *data, size_t len, bool last)
+static void text_chunk(struct ndjson *n, int stream, const char *data, size_t len,
+		       bool last)
 {
 	unsigned char in[TEXT_CHUNK + sizeof(n->partial[0].bytes)];
 	size_t have = n->partial[stream - 1].len, at = 0, used = 0;
@@ -92,7 +94,9 @@ static void text_chunk(struct ndjson *n, int stream, const char *data, size_t le
 		at += r == 0 ? have - at : (size_t)-r;
 	}
 	if (used)
-		ndjson_object(n, json_pack("{s:s,s:s%}", "type", stream == 1 ? "stdout" : "stderr", "text", out, used));
+		ndjson_object(n, json_pack("{s:s,s:s%}", "type",
+					   stream == 1 ? "stdout" : "stderr", "text", out,
+					   used));
 }
 
 void ndjson_text(struct ndjson *n, int stream, const char *data, size_t len)
@@ -121,7 +125,8 @@ size_t ndjson_read(struct ndjson *n, char *data, size_t max)
 		return 0;
 	memcpy(data, n->lines.data + n->at, len);
 	n->at += len;
-	/* Half at least is moved over by bytes that go: a long text is not copied again for each part of it. */
+	/* Half at least is moved over by bytes that go: a long text is not copied again
+	 * for each part of it. */
 	if (n->at >= n->lines.len - n->at) {
 		buf_consume(&n->lines, n->at);
 		n->at = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Lines of JSON that wait for a reader, made of a program's output and of objects. Engine; one thread. */
+ * Lines of JSON that wait for a reader, made of a program's output and of objects.
+ * Engine; one thread. */
 #ifndef SBX_DAEMON_NDJSON_H
 #define SBX_DAEMON_NDJSON_H
 
@@ -27,8 +28,9 @@ static inline size_t ndjson_waiting(const struct ndjson *n)
 void ndjson_object(struct ndjson *n, json_t *object);
 /* {"type": type, ...members of object}; the reference stays the caller's. */
 void ndjson_typed(struct ndjson *n, const char *type, const json_t *object);
-/* {"type": "stdout" | "stderr", "text"}, several lines where data is long, none where nothing whole has come. Bytes
- * that are not UTF-8 become U+FFFD; a sequence that the next chunk completes does not. stream 1 or 2. */
+/* {"type": "stdout" | "stderr", "text"}, several lines where data is long, none where
+ * nothing whole has come. Bytes that are not UTF-8 become U+FFFD; a sequence that the
+ * next chunk completes does not. stream 1 or 2. */
 void ndjson_text(struct ndjson *n, int stream, const char *data, size_t len);
 /* A sequence that was begun will not be completed. */
 void ndjson_text_end(struct ndjson *n);

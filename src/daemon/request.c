@@ -27,13 +27,15 @@ static const struct {
 
 static int wrong(enum key key, struct sbx_err *err)
 {
-	return err_set(err, SBX_AT_USAGE, 0, "request: \"%s\" has to be %s", keys[key].name, keys[key].expected);
+	return err_set(err, SBX_AT_USAGE, 0, "request: \"%s\" has to be %s",
+		       keys[key].name, keys[key].expected);
 }
 
 static bool is_text(const json_t *value)
 {
 	/* C strings are made of it. */
-	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
 }
 
 static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *err)
@@ -42,18 +44,21 @@ static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *
 	json_t *value;
 	size_t i;
 
-	json_object_foreach(object, name, value) {
+	json_object_foreach(object, name, value)
+	{
 		for (i = 0; i < KEYS; i++)
 			if (strcmp(name, keys[i].name) == 0)
 				break;
 		if (i == KEYS)
-			return err_set(err, SBX_AT_USAGE, 0, "request: unknown key \"%.64s\"", name);
+			return err_set(err, SBX_AT_USAGE, 0,
+				       "request: unknown key \"%.64s\"", name);
 		found[i] = json_is_null(value) ? NULL : value;
 	}
 	return 0;
 }
 
-static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS], struct sbx_err *err)
+static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS],
+		      struct sbx_err *err)
 {
 	const json_t *pair;
 	size_t i;
@@ -67,35 +72,42 @@ static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS]
 	if (r == 0 && json_is_object(found[POLICY]))
 		r = policy_set_object(policy, found[POLICY], err);
 	else if (r == 0 && json_is_string(found[POLICY]))
-		r = policy_set_document(policy, json_string_value(found[POLICY]), json_string_length(found[POLICY]),
-					err);
+		r = policy_set_document(policy, json_string_value(found[POLICY]),
+					json_string_length(found[POLICY]), err);
 	else if (r == 0 && found[POLICY])
 		return wrong(POLICY, err);
-	if (r == 0 && found[SETTINGS] && (!json_is_array(found[SETTINGS]) ||
-					  json_array_size(found[SETTINGS]) > SETTINGS_MAX))
+	if (r == 0 && found[SETTINGS] &&
+	    (!json_is_array(found[SETTINGS]) ||
+	     json_array_size(found[SETTINGS]) > SETTINGS_MAX))
 		return wrong(SETTINGS, err);
-	json_array_foreach(found[SETTINGS], i, pair) {
-		const json_t *name = json_array_get(pair, 0), *text = json_array_get(pair, 1);
+	json_array_foreach(found[SETTINGS], i, pair)
+	{
+		const json_t *name = json_array_get(pair, 0),
+			     *text = json_array_get(pair, 1);
 
 		if (r < 0)
 			break;
 		if (json_array_size(pair) != 2 || !is_text(name) || !is_text(text))
 			return wrong(SETTINGS, err);
-		r = policy_set_text(policy, json_string_value(name), json_string_value(text), err);
+		r = policy_set_text(policy, json_string_value(name),
+				    json_string_value(text), err);
 	}
 	return r < 0 ? r : policy_check(policy, err);
 }
 
-static int parse(struct request *ret, const json_t *const found[KEYS], struct sbx_err *err)
+static int parse(struct request *ret, const json_t *const found[KEYS],
+		 struct sbx_err *err)
 {
 	struct execution_request *x = &ret->execution;
 
 	if (!json_is_string(found[CODE]))
-		return err_set(err, SBX_AT_USAGE, 0, "request: \"code\" is missing or no string");
+		return err_set(err, SBX_AT_USAGE, 0,
+			       "request: \"code\" is missing or no string");
 	if (found[FILENAME] && !is_text(found[FILENAME]))
 		return wrong(FILENAME, err);
-	if (found[CWD] && (!is_text(found[CWD]) || json_string_value(found[CWD])[0] != '/' ||
-			   json_string_length(found[CWD]) >= 4096))
+	if (found[CWD] &&
+	    (!is_text(found[CWD]) || json_string_value(found[CWD])[0] != '/' ||
+	     json_string_length(found[CWD]) >= 4096))
 		return wrong(CWD, err);
 	if (found[STDIN] && !json_is_string(found[STDIN]))
 		return wrong(STDIN, err);
@@ -120,7 +132,8 @@ int request_parse(json_t *object, struct request *ret, struct sbx_err *err)
 
 	memset(ret, 0, sizeof(*ret));
 	if (!json_is_object(object))
-		return err_set(err, SBX_AT_USAGE, 0, "request: a JSON object is expected");
+		return err_set(err, SBX_AT_USAGE, 0,
+			       "request: a JSON object is expected");
 	policy_init(&ret->policy);
 	ret->object = json_incref(object);
 	r = find_keys(object, found, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One request to run a program, as a JSON object: the same for the command's door and for HTTP. Engine. */
+ * One request to run a program, as a JSON object: the same for the command's door and for
+ * HTTP. Engine. */
 #ifndef SBX_DAEMON_REQUEST_H
 #define SBX_DAEMON_REQUEST_H
 
@@ -18,7 +19,8 @@
  * Anything else is refused by name. */
 struct request {
 	struct sbx_policy policy; /* checked */
-	struct execution_request execution; /* policy and strings point into this struct and its object */
+	struct execution_request
+		execution; /* policy and strings point into this struct and its object */
 	json_t *object;
 };
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the engine's file wall (view.h). Not Landlock: a process in a Landlock domain may not mount, and may not
- *   read what a denied call's arguments point to (shared/proved.md).
+ * Purpose: the engine's file wall (view.h). Not Landlock: a process in a Landlock domain
+ *   may not mount, and may not read what a denied call's arguments point to
+ *   (shared/proved.md).
  * Process: a fork of the broker, root, single thread. Trusts: the machine's own mounts.
- * Invariants: all of it is read-only but the cgroup file systems, in which only the own group is writable by owner. */
+ * Invariants: all of it is read-only but the cgroup file systems, in which only the own
+ * group is writable by owner. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -74,7 +76,8 @@ static int show(const char *path, unsigned flags, struct sbx_err *err)
 		return err_set(err, SBX_AT_ENGINE, errno, "stat of %s", path);
 	}
 	if (make_parents(path) < 0)
-		return err_set(err, SBX_AT_ENGINE, errno, "directories for the engine's view");
+		return err_set(err, SBX_AT_ENGINE, errno,
+			       "directories for the engine's view");
 	if (S_ISLNK(st.st_mode) && !(flags & SHOW_DEVICE)) {
 		len = readlink(path, text, sizeof(text) - 1);
 		if (len < 0)
@@ -84,7 +87,8 @@ static int show(const char *path, unsigned flags, struct sbx_err *err)
 			return err_set(err, SBX_AT_ENGINE, errno, "symlink %s", at);
 		return 0;
 	}
-	tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	tree = open_tree(AT_FDCWD, path,
+			 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (tree < 0)
 		return err_set(err, SBX_AT_ENGINE, errno, "open_tree of %s", path);
 	if (!(flags & SHOW_WRITABLE))
@@ -93,9 +97,11 @@ static int show(const char *path, unsigned flags, struct sbx_err *err)
 		attr.attr_set |= MOUNT_ATTR_NODEV;
 	if (!(flags & SHOW_EXEC))
 		attr.attr_set |= MOUNT_ATTR_NOEXEC;
-	/* /proc stays as it is: the kernel mounts a new one for a jail only where one with no more flags is seen. */
+	/* /proc stays as it is: the kernel mounts a new one for a jail only where one
+	 * with no more flags is seen. */
 	if (strcmp(path, "/proc") != 0 &&
-	    mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+	    mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) <
+		    0)
 		return err_set(err, SBX_AT_ENGINE, errno, "mount_setattr of %s", path);
 	if (S_ISDIR(st.st_mode))
 		(void)mkdir(at, 0755);
@@ -111,9 +117,12 @@ int view_enter(struct sbx_err *err)
 	size_t i;
 	int r;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_set(err, SBX_AT_ENGINE, errno, "a mount namespace for the engine");
-	if (mount("sandbox", TOP, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755") < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_set(err, SBX_AT_ENGINE, errno,
+			       "a mount namespace for the engine");
+	if (mount("sandbox", TOP, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755") <
+		    0 ||
 	    mkdir(TOP "/tmp", 0755) < 0)
 		return err_set(err, SBX_AT_ENGINE, errno, "tmpfs for the engine");
 	for (i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
@@ -121,9 +130,10 @@ int view_enter(struct sbx_err *err)
 		if (r < 0)
 			return r;
 	}
-	if (mount(NULL, TOP, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0 ||
-	    chdir(TOP) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	if (mount(NULL, TOP, NULL,
+		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0 ||
+	    chdir(TOP) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_set(err, SBX_AT_ENGINE, errno, "pivot_root of the engine");
 	return 0;
 }

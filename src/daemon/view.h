@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * What the engine sees of the machine when it was started as root: a mount namespace of its own with the libraries
- * that it runs on, /proc, the cgroup file systems, the five device nodes, and nothing else. */
+ * What the engine sees of the machine when it was started as root: a mount namespace of
+ * its own with the libraries that it runs on, /proc, the cgroup file systems, the five
+ * device nodes, and nothing else. */
 #ifndef SBX_DAEMON_VIEW_H
 #define SBX_DAEMON_VIEW_H
 
 #include "sbx.h"
 
-/* Called as root in the process that becomes the engine, before it drops to its own uid. */
+/* Called as root in the process that becomes the engine, before it drops to its own
+ * uid. */
 int view_enter(struct sbx_err *err);
 
 #endif

@@ -2,7 +2,8 @@
  * Purpose: the engine as a whole: pools by template, filters, walls (engine.h).
  * Process: the engine; unprivileged; on its loop.
  * Trusts: the broker. Policies are checked by the policy table before they come here.
- * Invariants: a run gets every wall, or its policy says that it may miss those that do not stand, or it is refused. */
+ * Invariants: a run gets every wall, or its policy says that it may miss those that do
+ * not stand, or it is refused. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 /* Without them there is no jail to put a program into. */
 #define WALLS_NEEDED (WALL_USER | WALL_PID | WALL_MOUNT)
 
-int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret, struct sbx_err *err)
+int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret,
+	       struct sbx_err *err)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
 	int r;
@@ -36,7 +38,8 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	/* Why the first one is missing, while this process may still find out. */
 	for (size_t i = 0; i < wall_count; i++)
 		if (!(engine->host.walls & walls[i].bit)) {
-			(void)walls[i].probe(engine->missing_detail, sizeof(engine->missing_detail));
+			(void)walls[i].probe(engine->missing_detail,
+					     sizeof(engine->missing_detail));
 			break;
 		}
 	*ret = engine;
@@ -65,16 +68,18 @@ struct loop *engine_loop(struct engine *engine)
 	return engine->loop;
 }
 
-int engine_filter(struct engine *engine, unsigned run_flags, bool supervised, const struct buf **ret,
-		  struct sbx_err *err)
+int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
+		  const struct buf **ret, struct sbx_err *err)
 {
 	unsigned known = RUN_NETWORK | RUN_SUBPROCESS | RUN_LISTENER;
-	size_t i = ((run_flags & RUN_NETWORK) ? 1 : 0) | ((run_flags & RUN_SUBPROCESS) ? 2 : 0) |
+	size_t i = ((run_flags & RUN_NETWORK) ? 1 : 0) |
+		   ((run_flags & RUN_SUBPROCESS) ? 2 : 0) |
 		   ((run_flags & RUN_LISTENER) ? 4 : 0) | (supervised ? 8 : 0);
 	int r;
 
 	if (engine->filters[i].len == 0) {
-		r = filter_worker(run_flags & known, supervised, &engine->filters[i], err);
+		r = filter_worker(run_flags & known, supervised, &engine->filters[i],
+				  err);
 		if (r < 0) {
 			buf_free(&engine->filters[i]);
 			return r;
@@ -86,7 +91,8 @@ int engine_filter(struct engine *engine, unsigned run_flags, bool supervised, co
 
 const char *engine_default_python(struct engine *engine, struct sbx_err *err)
 {
-	if (!engine->default_python[0] && interpreter_default(&engine->host, engine->default_python, err) < 0) {
+	if (!engine->default_python[0] &&
+	    interpreter_default(&engine->host, engine->default_python, err) < 0) {
 		engine->default_python[0] = '\0';
 		return NULL;
 	}
@@ -109,8 +115,9 @@ static struct pool **idlest(struct engine *engine, bool with_template)
 	return best;
 }
 
-int engine_pool(struct engine *engine, const struct sbx_policy *policy, const char *python, unsigned run_walls,
-		struct pool **ret, struct sbx_err *err)
+int engine_pool(struct engine *engine, const struct sbx_policy *policy,
+		const char *python, unsigned run_walls, struct pool **ret,
+		struct sbx_err *err)
 {
 	struct template_spec spec = { .python = python, .walls = run_walls };
 	const char **names;
@@ -129,14 +136,16 @@ int engine_pool(struct engine *engine, const struct sbx_policy *policy, const ch
 			*ret = engine->pools[i];
 			return 0;
 		}
-	/* A template is some 20 to 100 MB of memory and a span of ids: those that nobody uses make room. */
+	/* A template is some 20 to 100 MB of memory and a span of ids: those that nobody
+	 * uses make room. */
 	if (engine->host.spans == 0x7fff && (idle = idlest(engine, true)))
 		pool_drop(*idle);
 	if (engine->pool_count == ENGINE_POOLS_MAX) {
 		idle = idlest(engine, false);
 		if (!idle) {
 			free(names);
-			return err_set(err, SBX_AT_BUSY, EAGAIN, "%u templates are in use", ENGINE_POOLS_MAX);
+			return err_set(err, SBX_AT_BUSY, EAGAIN,
+				       "%u templates are in use", ENGINE_POOLS_MAX);
 		}
 		pool_free(idle);
 		*idle = engine->pools[--engine->pool_count];
@@ -150,17 +159,20 @@ int engine_pool(struct engine *engine, const struct sbx_policy *policy, const ch
 	return 0;
 }
 
-int engine_walls(const struct engine *engine, const struct sbx_policy *policy, unsigned *ret, struct sbx_err *err)
+int engine_walls(const struct engine *engine, const struct sbx_policy *policy,
+		 unsigned *ret, struct sbx_err *err)
 {
 	unsigned missing = WALL_ALL & ~engine->host.walls;
 
 	if (missing && (policy->degraded != POLICY_ALLOW || (missing & WALLS_NEEDED))) {
 		for (size_t i = 0; i < wall_count; i++)
 			if (missing & walls[i].bit)
-				return err_set(err, SBX_AT_WALL, 0, "missing wall: %s (%s: %s). It takes %s",
-					       walls[i].name, walls[i].probed_with, engine->missing_detail,
-					       walls[i].remedy);
-		return err_set(err, SBX_AT_WALL, 0, "a wall is missing; `sandbox doctor` says which");
+				return err_set(err, SBX_AT_WALL, 0,
+					       "missing wall: %s (%s: %s). It takes %s",
+					       walls[i].name, walls[i].probed_with,
+					       engine->missing_detail, walls[i].remedy);
+		return err_set(err, SBX_AT_WALL, 0,
+			       "a wall is missing; `sandbox doctor` says which");
 	}
 	*ret = engine->host.walls & WALL_ALL;
 	return 0;
@@ -172,6 +184,7 @@ json_t *engine_health(struct engine *engine)
 
 	for (size_t i = 0; i < engine->pool_count; i++)
 		(void)json_array_append_new(templates, pool_health(engine->pools[i]));
-	return json_pack("{s:s,s:o,s:i,s:s}", "status", "ok", "templates", templates, "running",
-			 (int)engine->execution_count, "limits", cgroup_name(&engine->host.hello.cgroup));
+	return json_pack("{s:s,s:o,s:i,s:s}", "status", "ok", "templates", templates,
+			 "running", (int)engine->execution_count, "limits",
+			 cgroup_name(&engine->host.hello.cgroup));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The engine's inside door: everything that runs a program comes through engine_submit(). One thread, on the
- * engine's loop. Used by the doors in src/daemon/ (the command's, HTTP). Runs unprivileged. */
+ * The engine's inside door: everything that runs a program comes through engine_submit().
+ * One thread, on the engine's loop. Used by the doors in src/daemon/ (the command's,
+ * HTTP). Runs unprivileged. */
 #ifndef SBX_ENGINE_ENGINE_H
 #define SBX_ENGINE_ENGINE_H
 
@@ -11,20 +12,30 @@
 struct engine;
 struct execution;
 
-/* Receives the broker's hello, probes the walls. The descriptors are those of daemon/broker.h; taken. */
-int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret, struct sbx_err *err);
-void engine_free(struct engine **engine); /* ends everything that it started; sets NULL, takes a pointer to NULL */
+/* Receives the broker's hello, probes the walls. The descriptors are those of
+ * daemon/broker.h; taken. */
+int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret,
+	       struct sbx_err *err);
+void engine_free(
+	struct engine **
+		engine); /* ends everything that it started; sets NULL, takes a pointer to NULL */
 
-/* Called on the loop. Data is valid during the call only. done is called exactly once and is the last call;
- * the execution is gone after it. result is one object of the shape in the design (borrowed reference).
- * Any but done may be NULL. */
+/* Called on the loop. Data is valid during the call only. done is called exactly once and
+ * is the last call; the execution is gone after it. result is one object of the shape in
+ * the design (borrowed reference). Any but done may be NULL. */
 struct execution_sink {
-	void (*output)(void *arg, int stream, const char *data, size_t len); /* stream 1 or 2 */
+	void (*output)(void *arg, int stream, const char *data,
+		       size_t len); /* stream 1 or 2 */
 	void (*event)(void *arg, const json_t *event);
-	void (*sample)(void *arg, const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
-	void (*stdin_taken)(void *arg, size_t len); /* the program's pipe took so much of execution_stdin() */
-	/* Instead of done(): found only now to be the caller's fault (stages USAGE to INTERPRETER, and BUSY). NULL: such
-	 * a run ends with done() and status "fault". */
+	void (*sample)(
+		void *arg,
+		const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
+	void (*stdin_taken)(
+		void *arg,
+		size_t len); /* the program's pipe took so much of execution_stdin() */
+	/* Instead of done(): found only now to be the caller's fault (stages USAGE to
+	 * INTERPRETER, and BUSY). NULL: such a run ends with done() and status
+	 * "fault". */
 	void (*refused)(void *arg, const struct sbx_err *err);
 	void (*done)(void *arg, json_t *result);
 	void *arg;
@@ -32,28 +43,35 @@ struct execution_sink {
 
 struct execution_request {
 	const struct sbx_policy *policy; /* checked; copied */
-	const char *code;		 /* copied; UTF-8 without NUL, checked by engine_submit */
+	const char *code; /* copied; UTF-8 without NUL, checked by engine_submit */
 	size_t code_len;
-	const char *filename; /* NULL: "<program>" */
-	const char *cwd;      /* the caller's working directory, absolute; NULL: none */
+	const char *filename;   /* NULL: "<program>" */
+	const char *cwd;        /* the caller's working directory, absolute; NULL: none */
 	const char *stdin_data; /* copied */
 	size_t stdin_len;
 	bool stdin_open; /* more will come by execution_stdin() */
-	int peer_fd;	 /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
 };
 
-/* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER, and BUSY) come back
- * here or, if found later, as done() with status "fault". 0: done() will be called, never from inside this. */
+/* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER,
+ * and BUSY) come back here or, if found later, as done() with status "fault". 0: done()
+ * will be called, never from inside this. */
 int engine_submit(struct engine *engine, const struct execution_request *request,
-		  const struct execution_sink *sink, struct execution **ret_execution, struct sbx_err *err);
-int execution_stdin(struct execution *execution, const char *data, size_t len); /* -ENOBUFS over 1 MiB unread */
+		  const struct execution_sink *sink, struct execution **ret_execution,
+		  struct sbx_err *err);
+int execution_stdin(struct execution *execution, const char *data,
+		    size_t len); /* -ENOBUFS over 1 MiB unread */
 void execution_stdin_close(struct execution *execution);
-/* While held, the program's output is not read and its writes block: for a caller that reads too slowly. */
+/* While held, the program's output is not read and its writes block: for a caller that
+ * reads too slowly. */
 void execution_hold_output(struct execution *execution, bool hold);
-void execution_cancel(struct execution *execution); /* status "killed"; done() still comes */
+void execution_cancel(
+	struct execution *execution); /* status "killed"; done() still comes */
 const char *execution_id(const struct execution *execution);
 
 struct loop *engine_loop(struct engine *engine);
-json_t *engine_health(struct engine *engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+json_t *engine_health(
+	struct engine
+		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
 
 #endif

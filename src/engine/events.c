@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the events of one run (events.h). Process: the engine. Trusts: nothing in a claim but that it is bounded.
- * Invariants: `source` is set by the engine's own code only; the list is bounded in number and in text. */
+ * Purpose: the events of one run (events.h). Process: the engine. Trusts: nothing in a
+ * claim but that it is bounded.
+ * Invariants: `source` is set by the engine's own code only; the list is bounded in
+ * number and in text. */
 #include <string.h>
 
 #include "engine/events.h"
@@ -33,11 +35,14 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 		events->denials += count;
 	if (!events->list && !(events->list = json_array()))
 		return NULL;
-	made = json_pack("{s:I,s:s,s:s,s:o,s:s,s:o,s:o,s:I}", "at_ms", (json_int_t)at_ms, "source", event->source,
-			 "kind", event->kind, "subject", text_or_null(event->subject), "rule", event->rule, "line",
-			 event->line > 0 ? json_integer(event->line) : json_null(), "remedy",
-			 text_or_null(event->remedy), "count", (json_int_t)count);
-	json_array_foreach(events->list, i, old) {
+	made = json_pack("{s:I,s:s,s:s,s:o,s:s,s:o,s:o,s:I}", "at_ms", (json_int_t)at_ms,
+			 "source", event->source, "kind", event->kind, "subject",
+			 text_or_null(event->subject), "rule", event->rule, "line",
+			 event->line > 0 ? json_integer(event->line) : json_null(),
+			 "remedy", text_or_null(event->remedy), "count",
+			 (json_int_t)count);
+	json_array_foreach(events->list, i, old)
+	{
 		if (!same(old, made))
 			continue;
 		count += (uint64_t)json_integer_value(json_object_get(old, "count"));
@@ -61,7 +66,8 @@ static bool is_word(const char *text)
 	return n > 0 && n < 40 && text[n] == '\0';
 }
 
-const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char *text, size_t len)
+const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char *text,
+			       size_t len)
 {
 	json_t *claim = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	struct event event = { .source = "python" };
@@ -75,7 +81,8 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 	event.count = (uint64_t)json_integer_value(json_object_get(claim, "count"));
 	if (event.count > 1u << 30)
 		event.count = 1u << 30;
-	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) && strcmp(event.kind, "limit") != 0)
+	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) &&
+	    strcmp(event.kind, "limit") != 0)
 		added = events_add(events, at_ms, &event);
 	json_decref(claim);
 	return added;
@@ -83,15 +90,20 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 
 json_t *events_list(struct events *events)
 {
-	struct event more = { .source = "supervisor", .kind = "more", .rule = "always", .count = events->dropped,
+	struct event more = { .source = "supervisor",
+			      .kind = "more",
+			      .rule = "always",
+			      .count = events->dropped,
 			      .subject = "further events that were counted only" };
 	json_t *list = events->list ? json_deep_copy(events->list) : json_array();
 
 	if (list && events->dropped)
 		(void)json_array_append_new(
-			list, json_pack("{s:i,s:s,s:s,s:s,s:s,s:n,s:n,s:I}", "at_ms", 0, "source", more.source,
-					"kind", more.kind, "subject", more.subject, "rule", more.rule, "line",
-					"remedy", "count", (json_int_t)more.count));
+			list,
+			json_pack("{s:i,s:s,s:s,s:s,s:s,s:n,s:n,s:I}", "at_ms", 0,
+				  "source", more.source, "kind", more.kind, "subject",
+				  more.subject, "rule", more.rule, "line", "remedy",
+				  "count", (json_int_t)more.count));
 	return list;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The events of one run: what was denied or hit a limit, who saw it, and what would allow it. Repeats are counted. */
+ * The events of one run: what was denied or hit a limit, who saw it, and what would allow
+ * it. Repeats are counted. */
 #ifndef SBX_ENGINE_EVENTS_H
 #define SBX_ENGINE_EVENTS_H
 
@@ -7,13 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EVENTS_MAX 200u		/* different ones kept; further ones are counted only */
-#define EVENTS_TEXT_MAX 512u	/* of a subject or remedy, bytes */
+#define EVENTS_MAX 200u      /* different ones kept; further ones are counted only */
+#define EVENTS_TEXT_MAX 512u /* of a subject or remedy, bytes */
 
 struct events {
 	json_t *list;
 	uint64_t dropped; /* different ones that found no place, with their repeats */
-	size_t denials;	  /* all, with repeats */
+	size_t denials;   /* all, with repeats */
 };
 
 struct event {
@@ -22,15 +23,19 @@ struct event {
 	const char *subject; /* text of anyone; made valid UTF-8 and cut here */
 	const char *rule;    /* policy field, or "always" */
 	const char *remedy;  /* NULL: none */
-	long line;	     /* 0: not known */
+	long line;           /* 0: not known */
 	uint64_t count;
 };
 
 /* Returns the event if it is a new one (borrowed), else NULL. */
-const json_t *events_add(struct events *events, uint64_t at_ms, const struct event *event);
-/* One that the program's interpreter sent (a claim, hostile): labelled "python". The same. */
-const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char *text, size_t len);
-json_t *events_list(struct events *events); /* new reference; an empty array where nothing was seen */
+const json_t *events_add(struct events *events, uint64_t at_ms,
+			 const struct event *event);
+/* One that the program's interpreter sent (a claim, hostile): labelled "python". The
+ * same. */
+const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char *text,
+			       size_t len);
+json_t *events_list(
+	struct events *events); /* new reference; an empty array where nothing was seen */
 void events_free(struct events *events);
 
 #endif

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: a run from its first instruction to its result: watches it, ends it, says what happened (execution.h).
+ * Purpose: a run from its first instruction to its result: watches it, ends it, says what
+ * happened (execution.h).
  * Process: the engine, on its loop.
- * Trusts: jailer, init, zygote and broker; of the worker nothing once WORKER_STARTED was received.
- * Invariants: states go one way: QUEUED -> SETUP -> STARTING -> RUNNING -> ENDING -> done(). From STARTING on the
- *   jail is sealed and every limit is set. The verdict is formed only when the jail's pid namespace is empty. The
- *   first reason to end a run is the one that counts. */
+ * Trusts: jailer, init, zygote and broker; of the worker nothing once WORKER_STARTED was
+ * received.
+ * Invariants: states go one way: QUEUED -> SETUP -> STARTING -> RUNNING -> ENDING ->
+ *   done(). From STARTING on the jail is sealed and every limit is set. The verdict is
+ *   formed only when the jail's pid namespace is empty. The first reason to end a run is
+ *   the one that counts. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,18 +72,23 @@ static const char *limits_kept_by(const struct execution *x)
 static void limit_event(struct execution *x, const char *field, const char *text)
 {
 	char remedy[96];
-	struct event event = { .source = "supervisor", .kind = "limit", .subject = text, .rule = field,
+	struct event event = { .source = "supervisor",
+			       .kind = "limit",
+			       .subject = text,
+			       .rule = field,
 			       .remedy = remedy };
 	uint64_t now = x->ended_us ? x->ended_us : loop_now_us();
 	const json_t *added;
 
 	(void)snprintf(remedy, sizeof(remedy), "raise %s", field);
-	added = events_add(&x->events, x->started_us ? (now - x->started_us) / 1000 : 0, &event);
+	added = events_add(&x->events, x->started_us ? (now - x->started_us) / 1000 : 0,
+			   &event);
 	if (added && x->sink.event)
 		x->sink.event(x->sink.arg, added);
 }
 
-/* The limit that made the verdict is an event, too, so that a reader of events alone misses nothing. */
+/* The limit that made the verdict is an event, too, so that a reader of events alone
+ * misses nothing. */
 static void note_verdict(struct execution *x, const struct outcome_facts *facts)
 {
 	json_t *error = NULL;
@@ -115,8 +123,9 @@ static void note_verdict(struct execution *x, const struct outcome_facts *facts)
 	}
 }
 
-/* What the kernel counted of the process's writes may be out of reach (its file belongs to the worker's uid) or have
- * come too early. What certainly was written: its output, and what its private disk holds at the end. */
+/* What the kernel counted of the process's writes may be out of reach (its file belongs
+ * to the worker's uid) or have come too early. What certainly was written: its output,
+ * and what its private disk holds at the end. */
 static void note_written(struct execution *x)
 {
 	uint64_t seen = x->disk_used_bytes;
@@ -139,10 +148,17 @@ static void finish(struct execution *x)
 {
 	struct template *template = x->worker ? worker_template(x->worker) : NULL;
 	struct meter_usage none = { 0 };
-	struct outcome_facts facts = { .policy = &x->policy, .stop = x->stop, .fault = x->fault, .done = x->done,
-				       .done_error = x->done_error, .exited = x->exited,
+	struct outcome_facts facts = { .policy = &x->policy,
+				       .stop = x->stop,
+				       .fault = x->fault,
+				       .done = x->done,
+				       .done_error = x->done_error,
+				       .exited = x->exited,
 				       .wait_status = x->wait_status };
-	struct result_parts parts = { .id = x->id, .facts = &facts, .usage = &none, .events = &x->events,
+	struct result_parts parts = { .id = x->id,
+				      .facts = &facts,
+				      .usage = &none,
+				      .events = &x->events,
 				      .python = x->python };
 	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
 	json_t *result;
@@ -154,7 +170,8 @@ static void finish(struct execution *x)
 	if (x->has_meter) {
 		meter_stop(&x->meter);
 		meter_read(&x->meter);
-		/* The supervisor's last sample is older than the end; the zygote's wait has it all for the main process. */
+		/* The supervisor's last sample is older than the end; the zygote's wait
+		 * has it all for the main process. */
 		if (x->exit_cpu_us > x->meter.usage.cpu_us && supervised)
 			x->meter.usage.cpu_us = x->exit_cpu_us;
 		parts.usage = &x->meter.usage;
@@ -164,7 +181,7 @@ static void finish(struct execution *x)
 		facts.memory_peak_bytes = x->meter.usage.memory_peak_bytes;
 		facts.processes_peak = x->meter.usage.processes_peak;
 	}
-	facts.supervised_memory = supervised;
+	facts.supervised = supervised;
 	facts.disk_used_bytes = x->disk_used_bytes;
 	facts.disk_used_inodes = x->disk_used_inodes;
 	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
@@ -202,7 +219,8 @@ void execution_finish_soon(struct execution *x)
 {
 	if (x->finished || x->now_timer)
 		return;
-	if (loop_timer_at(x->engine->loop, &x->now_timer, loop_now_us(), on_finish, x) < 0)
+	if (loop_timer_at(x->engine->loop, &x->now_timer, loop_now_us(), on_finish, x) <
+	    0)
 		finish(x);
 }
 
@@ -210,15 +228,18 @@ static void on_patience(void *arg)
 {
 	struct execution *x = arg;
 
-	/* A jail that does not die within two seconds of SIGKILL hangs in the kernel. It is not our verdict that
-	 * is in doubt then, but whether everything is gone: say so. */
+	/* A jail that does not die within two seconds of SIGKILL hangs in the kernel. It
+	 * is not our verdict that is in doubt then, but whether everything is gone: say
+	 * so. */
 	loop_timer_cancel(&x->timer);
-	(void)err_set(&x->fault, SBX_AT_JAIL, 0, "the jail did not end within two seconds of being killed");
+	(void)err_set(&x->fault, SBX_AT_JAIL, 0,
+		      "the jail did not end within two seconds of being killed");
 	x->stop = STOP_FAULT;
 	execution_finish_soon(x);
 }
 
-/* How full the private file system is, as seen through the init, which lives until we kill it. */
+/* How full the private file system is, as seen through the init, which lives until we
+ * kill it. */
 static void look_at_disk(struct execution *x)
 {
 	char path[64];
@@ -255,11 +276,14 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 		meter_read(&x->meter);
 	if (x->started_us)
 		look_at_disk(x);
-	/* A throttled process dies only in its next turn: the group's kill lifts the quota first. */
+	/* A throttled process dies only in its next turn: the group's kill lifts the
+	 * quota first. */
 	if (x->stop != STOP_NONE && x->engine->host.hello.cgroup.version != CGROUP_NONE)
-		(void)cgroup_kill(&x->engine->host.hello.cgroup, worker_serial(x->worker));
+		(void)cgroup_kill(&x->engine->host.hello.cgroup,
+				  worker_serial(x->worker));
 	worker_kill(x->worker);
-	(void)loop_timer_at(x->engine->loop, &x->timer, x->ended_us + EXIT_US, on_patience, x);
+	(void)loop_timer_at(x->engine->loop, &x->timer, x->ended_us + EXIT_US,
+			    on_patience, x);
 	if (x->gone)
 		execution_finish_soon(x);
 }
@@ -271,7 +295,8 @@ void execution_fault(struct execution *x, const struct sbx_err *err)
 	execution_end(x, STOP_FAULT);
 }
 
-void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum, const char *what)
+void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
+			  const char *what)
 {
 	struct sbx_err err = { 0 };
 
@@ -310,9 +335,13 @@ static uint64_t at_ms(const struct execution *x)
 static void on_denial(void *arg, const struct notify_denial *denial)
 {
 	struct execution *x = arg;
-	struct event event = { .source = "kernel", .kind = denial->call->kind, .rule = denial->call->rule,
-			       .subject = denial->subject[0] ? denial->subject : denial->call->name,
-			       .remedy = denial->call->remedy, .count = 1 };
+	struct event event = { .source = "kernel",
+			       .kind = denial->call->kind,
+			       .rule = denial->call->rule,
+			       .subject = denial->subject[0] ? denial->subject
+							     : denial->call->name,
+			       .remedy = denial->call->remedy,
+			       .count = 1 };
 	const json_t *added;
 
 	x->events.denials += denial->dropped;
@@ -328,16 +357,18 @@ void execution_usage(void *arg, const struct meter_usage *usage)
 	json_t *sample;
 
 	if (x->sink.sample) {
-		sample = json_pack("{s:I,s:I,s:f,s:i}", "at_ms", (json_int_t)at_ms(x), "memory_bytes",
-				   (json_int_t)usage->memory_bytes, "cpu_ms", (double)usage->cpu_us / 1000.0,
-				   "processes", (int)usage->processes);
+		sample = json_pack("{s:I,s:I,s:f,s:i}", "at_ms", (json_int_t)at_ms(x),
+				   "memory_bytes", (json_int_t)usage->memory_bytes,
+				   "cpu_ms", (double)usage->cpu_us / 1000.0, "processes",
+				   (int)usage->processes);
 		if (sample)
 			x->sink.sample(x->sink.arg, sample);
 		json_decref(sample);
 	}
 	if (usage->oom_kills > 0)
 		execution_end(x, STOP_MEMORY);
-	else if (x->policy.max_cpu_time > 0 && (double)usage->cpu_us >= x->policy.max_cpu_time * 1e6)
+	else if (x->policy.max_cpu_time > 0 &&
+		 (double)usage->cpu_us >= x->policy.max_cpu_time * 1e6)
 		execution_end(x, STOP_CPU);
 }
 
@@ -359,14 +390,16 @@ static void on_started(struct execution *x, int listener)
 	}
 	x->state = RUNNING;
 	x->started_us = loop_now_us();
-	if (listener >= 0 && notify_new(x->engine->loop, listener, NOTIFY_BURST, NOTIFY_PER_SECOND, on_denial, x,
-					&x->notify, &err) < 0) {
+	if (listener >= 0 &&
+	    notify_new(x->engine->loop, listener, NOTIFY_BURST, NOTIFY_PER_SECOND,
+		       on_denial, x, &x->notify, &err) < 0) {
 		execution_fault(x, &err);
 		return;
 	}
 	meter_start(&x->meter);
 	if (loop_timer_at(x->engine->loop, &x->timer,
-			  x->started_us + (uint64_t)(x->policy.max_execution_time * 1e6), on_deadline, x) < 0)
+			  x->started_us + (uint64_t)(x->policy.max_execution_time * 1e6),
+			  on_deadline, x) < 0)
 		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
 }
 
@@ -375,7 +408,8 @@ static void look(struct execution *x)
 {
 	const struct init_request request = { .op = INIT_LOOK };
 
-	if (x->state != RUNNING || x->look_asked || x->engine->host.hello.cgroup.version != CGROUP_NONE)
+	if (x->state != RUNNING || x->look_asked ||
+	    x->engine->host.hello.cgroup.version != CGROUP_NONE)
 		return;
 	x->look_asked = true;
 	x->look_due = worker_init_request(x->worker, &request, -1) == 0;
@@ -432,11 +466,14 @@ static void on_exited(void *arg, int wait_status, uint64_t cpu_us)
 	x->exited = true;
 	x->wait_status = wait_status;
 	x->exit_cpu_us = cpu_us;
-	/* Its first and last words came by another socket than this news, and may be behind it. */
+	/* Its first and last words came by another socket than this news, and may be
+	 * behind it. */
 	if (x->state == STARTING || x->state == RUNNING)
 		worker_drain(x->worker);
 	if (x->state == STARTING || x->state == SETUP) {
-		execution_fault_with(x, SBX_AT_WORKER, 0, "the worker ended before the program's first instruction");
+		execution_fault_with(
+			x, SBX_AT_WORKER, 0,
+			"the worker ended before the program's first instruction");
 		return;
 	}
 	/* Whatever it has left running in its jail ends with it. */
@@ -452,7 +489,9 @@ static void on_gone(void *arg)
 		execution_finish_soon(x);
 		return;
 	}
-	execution_fault_with(x, SBX_AT_JAIL, 0, "the jail ended by itself: its init, template or jailer is gone");
+	execution_fault_with(
+		x, SBX_AT_JAIL, 0,
+		"the jail ended by itself: its init, template or jailer is gone");
 }
 
 static void on_init(void *arg, const struct init_report *report)
@@ -491,8 +530,12 @@ static void on_failed(void *arg, struct worker *worker, const struct sbx_err *er
 
 void execution_events(struct execution *x, struct worker_events *ret)
 {
-	*ret = (struct worker_events){ .init = on_init, .frame = on_frame, .exited = on_exited, .gone = on_gone,
-				       .failed = on_failed, .arg = x };
+	*ret = (struct worker_events){ .init = on_init,
+				       .frame = on_frame,
+				       .exited = on_exited,
+				       .gone = on_gone,
+				       .failed = on_failed,
+				       .arg = x };
 }
 
 void execution_streams(struct execution *x, struct stdio_events *ret)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One run, as its three files share it: submit.c (from request to worker), setup.c (the policy put on the jail), and
- * execution.c (while it runs, and its end). */
+ * One run, as its three files share it: submit.c (from request to worker), setup.c (the
+ * policy put on the jail), and execution.c (while it runs, and its end). */
 #ifndef SBX_ENGINE_EXECUTION_H
 #define SBX_ENGINE_EXECUTION_H
 
@@ -44,8 +44,9 @@ struct execution {
 	struct meter meter;
 	struct notify *notify;
 	struct events events;
-	struct loop_timer *timer;     /* set-up, deadline, then the end's patience */
-	struct loop_timer *now_timer; /* work that must not be done in a callback of its object */
+	struct loop_timer *timer; /* set-up, deadline, then the end's patience */
+	struct loop_timer
+		*now_timer; /* work that must not be done in a callback of its object */
 	uint64_t started_us, ended_us;
 	enum outcome_stop stop;
 	struct sbx_err fault;
@@ -61,16 +62,19 @@ struct execution {
 /* Ends it, for the first reason that is given; STOP_NONE: its process has ended. */
 void execution_end(struct execution *x, enum outcome_stop stop);
 void execution_fault(struct execution *x, const struct sbx_err *err);
-void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum, const char *what);
+void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
+			  const char *what);
 void execution_finish_soon(struct execution *x); /* done() comes from the loop */
 void execution_release(struct execution *x);
-void execution_events(struct execution *x, struct worker_events *ret); /* what it wants to hear of its worker */
+void execution_events(
+	struct execution *x,
+	struct worker_events *ret); /* what it wants to hear of its worker */
 void execution_streams(struct execution *x, struct stdio_events *ret);
 void execution_usage(void *arg, const struct meter_usage *usage); /* a sample */
 
 /* ---- setup.c ---- */
-/* Limits, grants, streams and the seal; the answers of the init come to setup_answered(), which hands the program
- * over after the last. */
+/* Limits, grants, streams and the seal; the answers of the init come to setup_answered(),
+ * which hands the program over after the last. */
 int setup_begin(struct execution *x, struct sbx_err *err);
 void setup_answered(struct execution *x);
 

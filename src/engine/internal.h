@@ -18,21 +18,26 @@ struct engine {
 	size_t pool_count;
 	struct execution *executions;
 	size_t execution_count;
-	char missing_detail[160]; /* of the first wall that does not stand */
+	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
-	struct buf filters[ENGINE_FILTERS]; /* by RUN_* flags and supervision; compiled at first use */
+	struct buf filters
+		[ENGINE_FILTERS]; /* by RUN_* flags and supervision; compiled at first use */
 };
 
 /* The compiled filter of a run; valid as long as the engine. */
-int engine_filter(struct engine *engine, unsigned run_flags, bool supervised, const struct buf **ret,
-		  struct sbx_err *err);
+int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
+		  const struct buf **ret, struct sbx_err *err);
 /* The pool for a policy, made if need be. python: the resolved path. */
-int engine_pool(struct engine *engine, const struct sbx_policy *policy, const char *python, unsigned run_walls,
-		struct pool **ret, struct sbx_err *err);
+int engine_pool(struct engine *engine, const struct sbx_policy *policy,
+		const char *python, unsigned run_walls, struct pool **ret,
+		struct sbx_err *err);
 const char *engine_default_python(struct engine *engine, struct sbx_err *err);
-/* Which walls a run under this policy has: all, or with degraded "allow" those that stand. Else WallMissing. */
-int engine_walls(const struct engine *engine, const struct sbx_policy *policy, unsigned *ret, struct sbx_err *err);
+/* Which walls a run under this policy has: all, or with degraded "allow" those that
+ * stand. Else WallMissing. */
+int engine_walls(const struct engine *engine, const struct sbx_policy *policy,
+		 unsigned *ret, struct sbx_err *err);
 
-void execution_end_all(struct engine *engine); /* at the engine's end: done() is called for none */
+void execution_end_all(
+	struct engine *engine); /* at the engine's end: done() is called for none */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: usage and samples (meter.h). Process: the engine. Trusts: the kernel's files, the jail's init. */
+ * Purpose: usage and samples (meter.h). Process: the engine. Trusts: the kernel's files,
+ * the jail's init. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +17,8 @@ static void keep_max(uint64_t *peak, uint64_t value)
 		*peak = value;
 }
 
-/* proc(5), /proc/PID/io: what the process, its threads and its reaped children have written. */
+/* proc(5), /proc/PID/io: what the process, its threads and its reaped children have
+ * written. */
 static void read_written(struct meter *m)
 {
 	char path[48], text[512];
@@ -46,10 +48,13 @@ void meter_read(struct meter *m)
 	read_written(m);
 	if (!m->host || cgroup_usage(m->host, m->index, &now) < 0)
 		return;
-	m->usage.memory_bytes = now.memory_bytes > m->base_memory_bytes ? now.memory_bytes - m->base_memory_bytes : 0;
+	m->usage.memory_bytes = now.memory_bytes > m->base_memory_bytes
+					? now.memory_bytes - m->base_memory_bytes
+					: 0;
 	keep_max(&m->usage.memory_peak_bytes, m->usage.memory_bytes);
 	if (now.memory_peak_bytes > m->base_memory_bytes)
-		keep_max(&m->usage.memory_peak_bytes, now.memory_peak_bytes - m->base_memory_bytes);
+		keep_max(&m->usage.memory_peak_bytes,
+			 now.memory_peak_bytes - m->base_memory_bytes);
 	m->usage.cpu_us = now.cpu_us > m->base_cpu_us ? now.cpu_us - m->base_cpu_us : 0;
 	m->usage.processes = now.processes;
 	if (now.processes > m->usage.processes_peak)
@@ -65,7 +70,9 @@ static void on_sample(void *arg)
 {
 	struct meter *m = arg;
 	uint64_t now = loop_now_us(), age = now - m->started_us;
-	uint64_t wait = age < 10000000u ? METER_FIRST_MS * 1000u : age < 100000000u ? 100000u : 1000000u;
+	uint64_t wait = age < 10000000u    ? METER_FIRST_MS * 1000u
+			: age < 100000000u ? 100000u
+					   : 1000000u;
 
 	meter_read(m);
 	if (loop_timer_at(m->loop, &m->timer, now + wait, on_sample, m) < 0)
@@ -74,8 +81,8 @@ static void on_sample(void *arg)
 	m->fn(m->arg, &m->usage);
 }
 
-void meter_begin(struct meter *m, struct loop *loop, const struct cgroup_host *host, uint32_t index, int pidfd,
-		 meter_fn fn, void *arg)
+void meter_begin(struct meter *m, struct loop *loop, const struct cgroup_host *host,
+		 uint32_t index, int pidfd, meter_fn fn, void *arg)
 {
 	struct cgroup_usage now;
 	pid_t pid;
@@ -99,7 +106,8 @@ void meter_begin(struct meter *m, struct loop *loop, const struct cgroup_host *h
 void meter_start(struct meter *m)
 {
 	m->started_us = loop_now_us();
-	(void)loop_timer_at(m->loop, &m->timer, m->started_us + METER_FIRST_MS * 1000u, on_sample, m);
+	(void)loop_timer_at(m->loop, &m->timer, m->started_us + METER_FIRST_MS * 1000u,
+			    on_sample, m);
 }
 
 void meter_report(struct meter *m, const struct init_report *report)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: answers the user notifications of one worker's filter and tells of each (notify.h).
- * Process: the engine, on its loop; it owns the user namespace above the worker's, which is what lets it read a
- *   worker's memory. Where it may not (or the call's task is gone) the subject stays empty and nothing else changes.
- * Trusts: the number and the arguments, which the kernel copied. Not what they point to: that is read once, bounded,
- *   made printable, and shown to people.
- * Invariants: no answer is ever "continue"; the answer is the table's errno and depends on no memory of the worker's;
- *   every call is answered whether or not it is told of. An engine that is gone leaves ENOSYS, by the kernel. */
+ * Purpose: answers the user notifications of one worker's filter and tells of each
+ * (notify.h).
+ * Process: the engine, on its loop; it owns the user namespace above the worker's, which
+ *   is what lets it read a worker's memory. Where it may not (or the call's task is gone)
+ *   the subject stays empty and nothing else changes.
+ * Trusts: the number and the arguments, which the kernel copied. Not what they point to:
+ *   that is read once, bounded, made printable, and shown to people.
+ * Invariants: no answer is ever "continue"; the answer is the table's errno and depends
+ *   on no memory of the worker's; every call is answered whether or not it is told of. An
+ *   engine that is gone leaves ENOSYS, by the kernel. */
 #include "engine/notify.h"
 
 #include <errno.h>
@@ -27,9 +30,10 @@
 #include "base/kernel.h"
 #include "jail/filter_table.h"
 
-#define AT_ONCE 64	   /* answers to one wake-up: other listeners want their turn */
-#define AT_ONCE_DRAIN 4096 /* a program has at most one waiting call for each of its threads */
-#define TOKEN 1000000u	   /* credit of one event; a microsecond earns per_second of it */
+#define AT_ONCE 64 /* answers to one wake-up: other listeners want their turn */
+#define AT_ONCE_DRAIN \
+	4096 /* a program has at most one waiting call for each of its threads */
+#define TOKEN 1000000u /* credit of one event; a microsecond earns per_second of it */
 
 struct notify {
 	struct loop *loop;
@@ -37,7 +41,8 @@ struct notify {
 	int listener;
 	notify_fn fn;
 	void *arg;
-	struct seccomp_notif *request; /* of the kernel's size, which may be larger than ours */
+	struct seccomp_notif
+		*request; /* of the kernel's size, which may be larger than ours */
 	struct seccomp_notif_resp *response;
 	size_t request_size, response_size;
 	uint64_t credit, credit_max, per_second, credit_at_us;
@@ -122,7 +127,8 @@ static const struct subject {
 };
 /* clang-format on */
 
-/* What is not printable ASCII is written as \xNN, so that it can neither move a cursor nor end a line. */
+/* What is not printable ASCII is written as \xNN, so that it can neither move a cursor
+ * nor end a line. */
 static void printable(const char *from, size_t len, char *ret, size_t size)
 {
 	size_t at = 0, i;
@@ -141,19 +147,22 @@ static void printable(const char *from, size_t len, char *ret, size_t size)
 	ret[at] = '\0';
 }
 
-/* Two parts, since the kernel reads each part whole or not at all and the second page may not be there. */
+/* Two parts, since the kernel reads each part whole or not at all and the second page may
+ * not be there. */
 static void read_string(pid_t pid, uint64_t address, char *ret, size_t size)
 {
 	char text[256];
 	size_t page = 4096, first = page - (size_t)(address & (page - 1));
 	struct iovec local = { .iov_base = text, .iov_len = sizeof(text) };
-	struct iovec remote[2] = { { .iov_base = (void *)(uintptr_t)address, .iov_len = sizeof(text) } };
+	struct iovec remote[2] = { { .iov_base = (void *)(uintptr_t)address,
+				     .iov_len = sizeof(text) } };
 	unsigned long parts = 1;
 	ssize_t n;
 
 	if (first < sizeof(text)) {
 		remote[0].iov_len = first;
-		remote[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)(address + first),
+		remote[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)(address +
+									    first),
 					    .iov_len = sizeof(text) - first };
 		parts = 2;
 	}
@@ -169,7 +178,8 @@ static void name_flags(const struct word *words, uint32_t value, char *ret, size
 	for (; words->name; words++) {
 		if (!(value & words->value))
 			continue;
-		at += (size_t)snprintf(ret + at, size - at, "%s%s", at ? "|" : "", words->name);
+		at += (size_t)snprintf(ret + at, size - at, "%s%s", at ? "|" : "",
+				       words->name);
 		if (at >= size)
 			return;
 	}
@@ -186,7 +196,8 @@ static void name_one(const struct word *words, uint32_t value, char *ret, size_t
 	(void)snprintf(ret, size, "%#x", value);
 }
 
-static void describe(struct notify *n, const struct filter_call *call, char *ret, size_t size)
+static void describe(struct notify *n, const struct filter_call *call, char *ret,
+		     size_t size)
 {
 	const struct seccomp_notif *req = n->request;
 	uint64_t id = req->id;
@@ -246,7 +257,8 @@ static bool may_tell(struct notify *n)
 	return true;
 }
 
-/* Answers one. 1: answered; 0: nothing waits; -errno. fn may have freed *n: then -ECANCELED. */
+/* Answers one. 1: answered; 0: nothing waits; -errno. fn may have freed *n: then
+ * -ECANCELED. */
 static int answer_one(struct notify *n)
 {
 	struct pollfd ready = { .fd = n->listener, .events = POLLIN };
@@ -258,8 +270,11 @@ static int answer_one(struct notify *n)
 		return 0;
 	memset(n->request, 0, n->request_size);
 	if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_RECV, n->request) < 0)
-		return errno == ENOENT || errno == EINTR ? 1 : -errno; /* ENOENT: its task has just died */
-	denial.call = filter_describe_call(n->request->data.nr, (const uint64_t *)n->request->data.args);
+		return errno == ENOENT || errno == EINTR
+			       ? 1
+			       : -errno; /* ENOENT: its task has just died */
+	denial.call = filter_describe_call(n->request->data.nr,
+					   (const uint64_t *)n->request->data.args);
 	n->count++;
 	tell = may_tell(n);
 	/* Before the answer: afterwards the memory is another call's. */
@@ -268,7 +283,8 @@ static int answer_one(struct notify *n)
 	memset(n->response, 0, n->response_size);
 	n->response->id = n->request->id;
 	n->response->error = -(denial.call->errnum > 0 ? denial.call->errnum : EPERM);
-	/* ENOENT: killed meanwhile. Whatever else it may be, the call was not let through. */
+	/* ENOENT: killed meanwhile. Whatever else it may be, the call was not let
+	 * through. */
 	(void)ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, n->response);
 	if (!tell) {
 		n->dropped++;
@@ -307,16 +323,18 @@ static int make_room(struct notify *n)
 
 	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
 		return -errno;
-	n->request_size = sizes.seccomp_notif > sizeof(*n->request) ? sizes.seccomp_notif : sizeof(*n->request);
-	n->response_size = sizes.seccomp_notif_resp > sizeof(*n->response) ? sizes.seccomp_notif_resp
-									   : sizeof(*n->response);
+	n->request_size = sizes.seccomp_notif > sizeof(*n->request) ? sizes.seccomp_notif
+								    : sizeof(*n->request);
+	n->response_size = sizes.seccomp_notif_resp > sizeof(*n->response)
+				   ? sizes.seccomp_notif_resp
+				   : sizeof(*n->response);
 	n->request = calloc(1, n->request_size);
 	n->response = calloc(1, n->response_size);
 	return n->request && n->response ? 0 : -ENOMEM;
 }
 
-int notify_new(struct loop *loop, int listener, unsigned burst, unsigned per_second, notify_fn fn, void *arg,
-	       struct notify **ret, struct sbx_err *err)
+int notify_new(struct loop *loop, int listener, unsigned burst, unsigned per_second,
+	       notify_fn fn, void *arg, struct notify **ret, struct sbx_err *err)
 {
 	struct notify *n = calloc(1, sizeof(*n));
 	int r;
@@ -336,8 +354,10 @@ int notify_new(struct loop *loop, int listener, unsigned burst, unsigned per_sec
 		.credit_at_us = loop_now_us(),
 	};
 	r = make_room(n);
-	/* 6.6: the waiting task is woken on this CPU, which is about to sleep. EINVAL before that: slower, no more. */
-	(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	/* 6.6: the waiting task is woken on this CPU, which is about to sleep. EINVAL
+	 * before that: slower, no more. */
+	(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+		    SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	if (r == 0)
 		r = loop_add(loop, listener, EPOLLIN, on_listener, n, &n->io);
 	if (r < 0) {

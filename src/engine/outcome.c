@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: the verdict (outcome.h).
- * Process: the engine. Trusts: what the engine and the kernel measured. What the interpreter says (`done`) is a claim:
- *   it decides between ok, error and, next to evidence of the kernel's or the supervisor's, the verdicts of limits.
- * Invariants: a run that was stopped, or whose process did not end by itself with status 0, is never `ok`. */
+ * Process: the engine. Trusts: what the engine and the kernel measured. What the
+ *   interpreter says (`done`) is a claim: it decides between ok, error and, next to
+ *   evidence of the kernel's or the supervisor's, the verdicts of limits.
+ * Invariants: a run that was stopped, or whose process did not end by itself with status
+ * 0, is never `ok`. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +20,8 @@
 
 static const char replacement[] = "\xef\xbf\xbd";
 
-/* Length of the valid UTF-8 sequence at s (RFC 3629: no surrogates, nothing overlong, at most U+10FFFF), or 0. */
+/* Length of the valid UTF-8 sequence at s (RFC 3629: no surrogates, nothing overlong, at
+ * most U+10FFFF), or 0. */
 static size_t sequence(const unsigned char *s, size_t len)
 {
 	unsigned char low = 0x80, high = 0xbf;
@@ -73,7 +76,8 @@ json_t *outcome_text(const char *data, size_t len)
 	for (at = 0; at < len;) {
 		size_t n = sequence(in + at, len - at);
 
-		memcpy(copy + out, n ? data + at : replacement, n ? n : sizeof(replacement) - 1);
+		memcpy(copy + out, n ? data + at : replacement,
+		       n ? n : sizeof(replacement) - 1);
 		out += n ? n : sizeof(replacement) - 1;
 		at += n ? n : 1;
 	}
@@ -115,7 +119,8 @@ json_t *outcome_parse(const char *data, size_t len, const char **ret_why)
 	done = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!json_is_object(done)) {
 		json_decref(done);
-		*ret_why = "the program wrote something else than a report to its channel";
+		*ret_why =
+			"the program wrote something else than a report to its channel";
 		return NULL;
 	}
 	return done;
@@ -123,7 +128,8 @@ json_t *outcome_parse(const char *data, size_t len, const char **ret_why)
 
 static json_t *make_error(const char *name, const char *value)
 {
-	return json_pack("{s:s,s:s,s:n,s:n}", "name", name, "value", value, "traceback", "line");
+	return json_pack("{s:s,s:s,s:n,s:n}", "name", name, "value", value, "traceback",
+			 "line");
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -135,15 +141,18 @@ static const char *text_of(const json_t *object, const char *key)
 static json_t *claimed_error(const json_t *done)
 {
 	const json_t *error = json_object_get(done, "error");
-	json_t *name = json_object_get(error, "name"), *value = json_object_get(error, "value");
-	json_t *traceback = json_object_get(error, "traceback"), *line = json_object_get(error, "line");
+	json_t *name = json_object_get(error, "name"),
+	       *value = json_object_get(error, "value");
+	json_t *traceback = json_object_get(error, "traceback"),
+	       *line = json_object_get(error, "line");
 
 	if (!json_is_object(error) || !json_is_string(name))
 		return NULL;
 	return json_pack("{s:O,s:o,s:o,s:o}", "name", name, "value",
-			 json_is_string(value) ? json_incref(value) : json_string(""), "traceback",
-			 json_is_string(traceback) ? json_incref(traceback) : json_null(), "line",
-			 json_is_integer(line) ? json_incref(line) : json_null());
+			 json_is_string(value) ? json_incref(value) : json_string(""),
+			 "traceback",
+			 json_is_string(traceback) ? json_incref(traceback) : json_null(),
+			 "line", json_is_integer(line) ? json_incref(line) : json_null());
 }
 
 static enum sbx_status stopped(const struct outcome_facts *f, json_t **ret_error)
@@ -157,21 +166,26 @@ static enum sbx_status stopped(const struct outcome_facts *f, json_t **ret_error
 		*ret_error = make_error("Killed", "the run was stopped");
 		return SBX_KILLED;
 	case STOP_TIMEOUT:
-		(void)snprintf(text, sizeof(text), "longer than max_execution_time = %g s",
+		(void)snprintf(text, sizeof(text),
+			       "longer than max_execution_time = %g s",
 			       f->policy->max_execution_time);
 		*ret_error = make_error("TimeLimit", text);
 		return SBX_TIMEOUT;
 	case STOP_MEMORY:
-		(void)snprintf(text, sizeof(text), "more memory than max_memory_mb = %lld",
+		(void)snprintf(text, sizeof(text),
+			       "more memory than max_memory_mb = %lld",
 			       (long long)f->policy->max_memory_mb);
 		*ret_error = make_error("MemoryLimit", text);
 		return SBX_MEMORY;
 	case STOP_CPU:
-		(void)snprintf(text, sizeof(text), "more CPU time than max_cpu_time = %g s", f->policy->max_cpu_time);
+		(void)snprintf(text, sizeof(text),
+			       "more CPU time than max_cpu_time = %g s",
+			       f->policy->max_cpu_time);
 		*ret_error = make_error("CpuLimit", text);
 		return SBX_CPU;
 	case STOP_OUTPUT:
-		(void)snprintf(text, sizeof(text), "more output than 64 times max_output_bytes = %lld",
+		(void)snprintf(text, sizeof(text),
+			       "more output than 64 times max_output_bytes = %lld",
 			       (long long)f->policy->max_output_bytes);
 		*ret_error = make_error("OutputLimit", text);
 		return SBX_OUTPUT;
@@ -186,18 +200,23 @@ static enum sbx_status stopped(const struct outcome_facts *f, json_t **ret_error
 /* What the uncaught exception means, where the evidence agrees. */
 static enum sbx_status status_of_cause(const struct outcome_facts *f, const char *cause)
 {
-	uint64_t limit = (uint64_t)f->policy->max_memory_mb << 20, disk = (uint64_t)f->policy->max_disk_mb << 20;
+	uint64_t limit = (uint64_t)f->policy->max_memory_mb << 20,
+		 disk = (uint64_t)f->policy->max_disk_mb << 20;
 
 	if (!cause)
 		return SBX_ERROR;
 	if (strcmp(cause, "memory") == 0 &&
-	    (f->supervised_memory || f->memory_refused > 0 || f->memory_peak_bytes >= limit / 2))
+	    (f->supervised || f->memory_refused > 0 ||
+	     f->memory_peak_bytes >= limit / 2))
 		return SBX_MEMORY;
 	if (strcmp(cause, "processes") == 0 &&
-	    (f->processes_refused > 0 || f->processes_peak >= (uint64_t)f->policy->max_processes))
+	    (f->processes_refused > 0 ||
+	     (uint64_t)f->processes_peak * (f->supervised ? 4 : 1) >=
+		     (uint64_t)f->policy->max_processes))
 		return SBX_PROCESSES;
 	if (strcmp(cause, "disk") == 0 &&
-	    (f->disk_used_bytes >= disk / 2 || (f->disk_inodes && f->disk_used_inodes >= f->disk_inodes / 2)))
+	    (f->disk_used_bytes >= disk / 2 ||
+	     (f->disk_inodes && f->disk_used_inodes >= f->disk_inodes / 2)))
 		return SBX_DISK;
 	if (strcmp(cause, "denied") == 0 && f->denials > 0)
 		return SBX_DENIED;
@@ -210,7 +229,9 @@ static enum sbx_status died(const struct outcome_facts *f, json_t **ret_error)
 	int sig;
 
 	if (!f->exited) {
-		*ret_error = make_error("InternalError", "the program's process is gone and nobody saw how it ended");
+		*ret_error = make_error(
+			"InternalError",
+			"the program's process is gone and nobody saw how it ended");
 		return SBX_FAULT;
 	}
 	if (WIFSIGNALED(f->wait_status)) {
@@ -234,20 +255,24 @@ enum sbx_status outcome_status(const struct outcome_facts *f, json_t **ret_error
 	struct outcome_facts stop = *f;
 	enum sbx_status status;
 
-	/* An OOM kill is final whatever else was seen: what the group's survivors say is of no use. */
+	/* An OOM kill is final whatever else was seen: what the group's survivors say is
+	 * of no use. */
 	if (f->stop == STOP_NONE && f->oom_kills > 0) {
 		stop.stop = STOP_MEMORY;
 		return stopped(&stop, ret_error);
 	}
 	if (f->stop != STOP_NONE)
 		return stopped(f, ret_error);
-	/* os._exit(0), or a program that closed its channel: it ended by itself, and says nothing. */
+	/* os._exit(0), or a program that closed its channel: it ended by itself, and says
+	 * nothing. */
 	if (!outcome || !f->exited)
 		return died(f, ret_error);
 	if (strcmp(outcome, "error") == 0) {
 		*ret_error = claimed_error(f->done);
 		if (!*ret_error)
-			*ret_error = make_error("Error", "the program ended with an error that it did not name");
+			*ret_error = make_error(
+				"Error",
+				"the program ended with an error that it did not name");
 		return status_of_cause(f, text_of(f->done, "cause"));
 	}
 	if (WIFSIGNALED(f->wait_status) || WEXITSTATUS(f->wait_status) != 0) {

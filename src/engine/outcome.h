@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * From facts to a verdict, and the one result shape. Plain data in, no state, no descriptors: the engine collects the
- * facts, this says what they mean. */
+ * From facts to a verdict, and the one result shape. Plain data in, no state, no
+ * descriptors: the engine collects the facts, this says what they mean. */
 #ifndef SBX_ENGINE_OUTCOME_H
 #define SBX_ENGINE_OUTCOME_H
 
@@ -23,25 +23,29 @@ enum outcome_stop {
 struct outcome_facts {
 	const struct sbx_policy *policy;
 	enum outcome_stop stop;
-	struct sbx_err fault;	 /* with STOP_FAULT */
-	const json_t *done;	 /* the program's own report (a claim), or NULL */
-	const char *done_error;	 /* why the report was not readable, or NULL */
-	bool exited;		 /* wait_status is known */
+	struct sbx_err fault;   /* with STOP_FAULT */
+	const json_t *done;     /* the program's own report (a claim), or NULL */
+	const char *done_error; /* why the report was not readable, or NULL */
+	bool exited;            /* wait_status is known */
 	int wait_status;
 	/* of the kernel */
 	uint64_t oom_kills, memory_refused, processes_refused;
 	uint64_t memory_peak_bytes, disk_used_bytes, disk_used_inodes, disk_inodes;
 	uint32_t processes_peak;
-	bool supervised_memory; /* RLIMIT_DATA stands behind the limit: a MemoryError comes from there */
-	size_t denials;		/* events of denied operations, of any source */
+	/* Rlimits keep memory and processes, and leave no count of what they refused: a
+	 * MemoryError comes from there, and processes are sampled. */
+	bool supervised;
+	size_t denials; /* events of denied operations, of any source */
 };
 
 /* *ret_error: new reference, {name, value, traceback, line} or JSON null. */
 enum sbx_status outcome_status(const struct outcome_facts *facts, json_t **ret_error);
 
-/* Text that a program wrote, as a JSON string: what is not UTF-8 becomes U+FFFD. New reference, NULL: no memory. */
+/* Text that a program wrote, as a JSON string: what is not UTF-8 becomes U+FFFD. New
+ * reference, NULL: no memory. */
 json_t *outcome_text(const char *data, size_t len);
-/* A program's report. NULL, with a sentence in *ret_why, where it is no JSON object or one that would cost too much. */
+/* A program's report. NULL, with a sentence in *ret_why, where it is no JSON object or
+ * one that would cost too much. */
 json_t *outcome_parse(const char *data, size_t len, const char **ret_why);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: assembles the result object (result.h). Process: the engine. Trusts: as outcome.c. */
+ * Purpose: assembles the result object (result.h). Process: the engine. Trusts: as
+ * outcome.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,8 @@ static void add_output(json_t *result, struct stdio *stdio)
 	(void)json_object_set_new(result, "stdout", text[0] ? text[0] : json_string(""));
 	(void)json_object_set_new(result, "stderr", text[1] ? text[1] : json_string(""));
 	(void)json_object_set_new(result, "truncated",
-				  json_pack("{s:I,s:I}", "stdout", (json_int_t)dropped[0], "stderr",
-					    (json_int_t)dropped[1]));
+				  json_pack("{s:I,s:I}", "stdout", (json_int_t)dropped[0],
+					    "stderr", (json_int_t)dropped[1]));
 }
 
 static void set_claim(json_t *result, const json_t *done, const char *key)
@@ -41,30 +42,32 @@ static void set_claim(json_t *result, const json_t *done, const char *key)
 	(void)json_object_set(result, key, value ? value : json_null());
 }
 
-/* What stood behind each promise of this run. A wall that the policy let be missing shows as "none". */
+/* What stood behind each promise of this run. A wall that the policy let be missing shows
+ * as "none". */
 static json_t *enforced(const struct result_parts *p)
 {
 	const unsigned w = p->walls;
-	const char *files = (w & WALL_MOUNT) ? (w & WALL_LANDLOCK) ? "mount namespace+landlock" : "mount namespace" :
-			    (w & WALL_LANDLOCK) ? "landlock" : "none";
-	const char *net = (w & WALL_NET) ? (w & WALL_SECCOMP) ? "network namespace+seccomp" : "network namespace" :
-			  (w & WALL_SECCOMP) ? "seccomp" : "none";
+	const char *files = (w & WALL_MOUNT)      ? (w & WALL_LANDLOCK)
+							    ? "mount namespace+landlock"
+							    : "mount namespace"
+			    : (w & WALL_LANDLOCK) ? "landlock"
+						  : "none";
+	const char *net = (w & WALL_NET)       ? (w & WALL_SECCOMP)
+							 ? "network namespace+seccomp"
+							 : "network namespace"
+			  : (w & WALL_SECCOMP) ? "seccomp"
+					       : "none";
 
 	if (w == 0)
 		return json_object();
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}",
-			 "memory", p->limits,
-			 "cpu", p->limits,
-			 "processes", p->limits,
-			 "wall_time", "supervisor",
-			 "output", "supervisor",
-			 "disk", "tmpfs",
-			 "open_files", (w & WALL_RLIMITS) ? "rlimit" : "none",
-			 "filesystem", files,
-			 "network", net,
-			 "syscalls", (w & WALL_SECCOMP) ? "seccomp" : "none",
-			 "privileges", (w & WALL_CAPS) ? "no capabilities+no_new_privs" : "no_new_privs",
-			 "isolation", (w & WALL_PID) ? "namespaces" : "none");
+	return json_pack(
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "memory", p->limits,
+		"cpu", p->limits, "processes", p->limits, "wall_time", "supervisor",
+		"output", "supervisor", "disk", "tmpfs", "open_files",
+		(w & WALL_RLIMITS) ? "rlimit" : "none", "filesystem", files, "network",
+		net, "syscalls", (w & WALL_SECCOMP) ? "seccomp" : "none", "privileges",
+		(w & WALL_CAPS) ? "no capabilities+no_new_privs" : "no_new_privs",
+		"isolation", (w & WALL_PID) ? "namespaces" : "none");
 }
 
 static json_t *template_of(const struct result_parts *p)
@@ -73,11 +76,14 @@ static json_t *template_of(const struct result_parts *p)
 	json_t *preload = json_array();
 
 	for (size_t i = 0; i < p->facts->policy->preload.count; i++)
-		(void)json_array_append_new(preload, json_string(p->facts->policy->preload.items[i]));
+		(void)json_array_append_new(
+			preload, json_string(p->facts->policy->preload.items[i]));
 	if (p->python_version)
-		(void)snprintf(version, sizeof(version), "%u.%u.%u", p->python_version >> 24,
-			       (p->python_version >> 16) & 255, (p->python_version >> 8) & 255);
-	return json_pack("{s:s,s:s,s:o}", "python", p->python ? p->python : "", "version", version, "preload", preload);
+		(void)snprintf(version, sizeof(version), "%u.%u.%u",
+			       p->python_version >> 24, (p->python_version >> 16) & 255,
+			       (p->python_version >> 8) & 255);
+	return json_pack("{s:s,s:s,s:o}", "python", p->python ? p->python : "", "version",
+			 version, "preload", preload);
 }
 
 json_t *result_make(const struct result_parts *p)
@@ -91,25 +97,29 @@ json_t *result_make(const struct result_parts *p)
 	status = outcome_status(f, &error);
 	(void)json_object_set_new(result, "id", json_string(p->id));
 	(void)json_object_set_new(result, "status", json_string(sbx_status_name(status)));
-	/* The values of a run that was ended from outside are not there: what it had said before is no result. */
+	/* The values of a run that was ended from outside are not there: what it had said
+	 * before is no result. */
 	set_claim(result, f->stop == STOP_NONE ? f->done : NULL, "result");
 	set_claim(result, f->stop == STOP_NONE ? f->done : NULL, "result_repr");
 	set_claim(result, f->stop == STOP_NONE ? f->done : NULL, "result_source");
 	if (f->done_error && f->stop == STOP_NONE)
-		(void)json_object_set_new(result, "result_repr", json_string(f->done_error));
+		(void)json_object_set_new(result, "result_repr",
+					  json_string(f->done_error));
 	add_output(result, p->stdio);
 	(void)json_object_set_new(result, "error", error ? error : json_null());
 	displays = json_object_get(f->done, "displays");
-	(void)json_object_set(result, "displays", json_is_array(displays) ? displays : NULL);
+	(void)json_object_set(result, "displays",
+			      json_is_array(displays) ? displays : NULL);
 	if (!json_is_array(displays))
 		(void)json_object_set_new(result, "displays", json_array());
 	(void)json_object_set_new(result, "files", json_array());
 	(void)json_object_set_new(
 		result, "usage",
-		json_pack("{s:f,s:f,s:I,s:I,s:I}", "wall_ms", (double)p->wall_us / 1000.0, "cpu_ms",
-			  (double)p->usage->cpu_us / 1000.0, "memory_peak_bytes",
-			  (json_int_t)p->usage->memory_peak_bytes, "processes_peak",
-			  (json_int_t)p->usage->processes_peak, "written_bytes", (json_int_t)p->usage->written_bytes));
+		json_pack("{s:f,s:f,s:I,s:I,s:I}", "wall_ms", (double)p->wall_us / 1000.0,
+			  "cpu_ms", (double)p->usage->cpu_us / 1000.0,
+			  "memory_peak_bytes", (json_int_t)p->usage->memory_peak_bytes,
+			  "processes_peak", (json_int_t)p->usage->processes_peak,
+			  "written_bytes", (json_int_t)p->usage->written_bytes));
 	(void)json_object_set_new(result, "events", events_list(p->events));
 	(void)json_object_set_new(result, "enforced", enforced(p));
 	(void)json_object_set_new(result, "policy", policy_to_json_redacted(f->policy));

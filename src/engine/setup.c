@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: puts a policy on a waiting worker's jail: limits of its cgroup, size of its disk, granted directories,
- *   standard streams, the seal; then hands the program over.
+ * Purpose: puts a policy on a waiting worker's jail: limits of its cgroup, size of its
+ *   disk, granted directories, standard streams, the seal; then hands the program over.
  * Process: the engine, on its loop. Trusts: broker, jailer and init.
- * Invariants: the program is sent only after the init has answered every step, the seal last. */
+ * Invariants: the program is sent only after the init has answered every step, the seal
+ * last. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@ static uint64_t memory_bytes(const struct execution *x)
 static unsigned run_flags(const struct execution *x)
 {
 	return (x->policy.allow_file_operations ? RUN_FILE_OPERATIONS : 0) |
-	       (x->policy.allow_imports ? RUN_IMPORTS : 0) | (x->policy.network_access ? RUN_NETWORK : 0) |
+	       (x->policy.allow_imports ? RUN_IMPORTS : 0) |
+	       (x->policy.network_access ? RUN_NETWORK : 0) |
 	       (x->policy.allow_subprocess ? RUN_SUBPROCESS : 0) | RUN_LISTENER |
 	       (x->engine->host.hello.cgroup.version == CGROUP_NONE ? RUN_LOOK : 0);
 }
@@ -49,7 +51,8 @@ static const char *start_directory(const struct execution *x)
 	for (size_t i = 0; x->cwd && i < x->grant_count; i++) {
 		size_t len = strlen(x->grants[i].path);
 
-		if (strncmp(x->cwd, x->grants[i].path, len) == 0 && (x->cwd[len] == '/' || x->cwd[len] == '\0'))
+		if (strncmp(x->cwd, x->grants[i].path, len) == 0 &&
+		    (x->cwd[len] == '/' || x->cwd[len] == '\0'))
 			return x->cwd;
 	}
 	return "";
@@ -68,11 +71,15 @@ static int build_run(struct execution *x, struct buf *out, struct sbx_err *err)
 	if (r < 0)
 		return r;
 	run.cpu_threads = (uint32_t)(x->policy.max_cpu_percent / 100.0);
-	run.cpu_threads = run.cpu_threads < 1 ? 1 : run.cpu_threads > 64 ? 64 : run.cpu_threads;
+	run.cpu_threads = run.cpu_threads < 1    ? 1
+			  : run.cpu_threads > 64 ? 64
+						 : run.cpu_threads;
 	run.open_files = (uint32_t)x->policy.max_open_files;
-	/* Without a cgroup. The init is one more of the same user in the same namespace. */
+	/* Without a cgroup. The init is one more of the same user in the same
+	 * namespace. */
 	run.processes = supervised ? (uint32_t)x->policy.max_processes + 1 : 0;
-	/* The backstop of the supervisor, which looks every few milliseconds: what is mapped, not what is used. */
+	/* The backstop of the supervisor, which looks every few milliseconds: what is
+	 * mapped, not what is used. */
 	run.data_bytes = supervised ? 2 * memory_bytes(x) + (64u << 20) : 0;
 	run.file_bytes = any_writable(x) ? 0 : (uint64_t)x->policy.max_disk_mb << 20;
 	run.memory_bytes = memory_bytes(x);
@@ -99,7 +106,8 @@ static int build_run(struct execution *x, struct buf *out, struct sbx_err *err)
 	for (size_t i = 0; r == 0 && i < x->grant_count; i++) {
 		r = buf_add(out, x->grants[i].writable ? "w" : "r", 1);
 		if (r == 0)
-			r = buf_add(out, x->grants[i].path, strlen(x->grants[i].path) + 1);
+			r = buf_add(out, x->grants[i].path,
+				    strlen(x->grants[i].path) + 1);
 	}
 	run.grants_len = (uint32_t)(out->len - at);
 	if (r == 0)
@@ -129,7 +137,8 @@ static void start_program(struct execution *x)
 		execution_fault(x, &err);
 }
 
-static int ask_init(struct execution *x, const struct init_request *request, int fd, struct sbx_err *err)
+static int ask_init(struct execution *x, const struct init_request *request, int fd,
+		    struct sbx_err *err)
 {
 	int r = worker_init_request(x->worker, request, fd);
 
@@ -146,7 +155,9 @@ static int seal(struct execution *x, struct sbx_err *err)
 
 	if (supervised) {
 		request.memory_bytes = memory_bytes(x);
-		request.cpu_percent = (uint32_t)(x->policy.max_cpu_percent < 1 ? 1 : x->policy.max_cpu_percent);
+		request.cpu_percent = (uint32_t)(x->policy.max_cpu_percent < 1
+							 ? 1
+							 : x->policy.max_cpu_percent);
 		request.processes = (uint32_t)x->policy.max_processes;
 		request.sample_ms = METER_FIRST_MS;
 	}
@@ -154,7 +165,8 @@ static int seal(struct execution *x, struct sbx_err *err)
 	return ask_init(x, &request, -1, err);
 }
 
-static int place_grant(struct execution *x, const struct grant *grant, int tree, struct sbx_err *err)
+static int place_grant(struct execution *x, const struct grant *grant, int tree,
+		       struct sbx_err *err)
 {
 	struct init_request *request = calloc(1, sizeof(*request));
 	int r;
@@ -170,7 +182,8 @@ static int place_grant(struct execution *x, const struct grant *grant, int tree,
 
 static unsigned tree_flags(const struct execution *x, const struct grant *grant)
 {
-	return (grant->writable ? TREE_WRITABLE : 0) | (x->policy.allow_subprocess ? TREE_EXEC : 0);
+	return (grant->writable ? TREE_WRITABLE : 0) |
+	       (x->policy.allow_subprocess ? TREE_EXEC : 0);
 }
 
 static void on_tree(void *arg, const void *reply, int fd)
@@ -221,9 +234,12 @@ static int open_grants(struct execution *x, struct sbx_err *err)
 		_cleanup_fd_ int tree = -1;
 
 		if (!host->hello.root) {
-			r = template_open_tree(template, grant->path, tree_flags(x, grant), on_tree, x, &grant->call);
+			r = template_open_tree(template, grant->path,
+					       tree_flags(x, grant), on_tree, x,
+					       &grant->call);
 			if (r < 0)
-				return err_set(err, SBX_AT_GRANT, -r, "%.200s", grant->path);
+				return err_set(err, SBX_AT_GRANT, -r, "%.200s",
+					       grant->path);
 			continue;
 		}
 		request.index = template_span(template);
@@ -234,7 +250,8 @@ static int open_grants(struct execution *x, struct sbx_err *err)
 		if (r == 0)
 			r = place_grant(x, grant, tree, err);
 		else if (err->field[0] == '\0')
-			(void)snprintf(err->field, sizeof(err->field), "allowed_directories");
+			(void)snprintf(err->field, sizeof(err->field),
+				       "allowed_directories");
 	}
 	return r;
 }
@@ -245,29 +262,35 @@ static int set_limits(struct execution *x, struct sbx_err *err)
 	uint32_t index = worker_serial(x->worker);
 	int r;
 
-	meter_begin(&x->meter, x->engine->loop, group, index, worker_pidfd(x->worker), execution_usage, x);
+	meter_begin(&x->meter, x->engine->loop, group, index, worker_pidfd(x->worker),
+		    execution_usage, x);
 	x->has_meter = true;
 	if (group->version == CGROUP_NONE)
 		return 0;
-	r = cgroup_set_memory(group, index, x->meter.base_memory_bytes + memory_bytes(x), err);
+	r = cgroup_set_memory(group, index, x->meter.base_memory_bytes + memory_bytes(x),
+			      err);
 	if (r == 0)
 		r = cgroup_set_cpu(group, index, x->policy.max_cpu_percent, err);
 	if (r == 0)
-		r = cgroup_set_processes(group, index, (uint32_t)x->policy.max_processes, err);
+		r = cgroup_set_processes(group, index, (uint32_t)x->policy.max_processes,
+					 err);
 	return r;
 }
 
 int setup_begin(struct execution *x, struct sbx_err *err)
 {
 	struct stdio_events events;
-	struct init_request disk = { .op = INIT_DISK, .disk_bytes = (uint64_t)x->policy.max_disk_mb << 20,
-				     .disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB };
+	struct init_request disk = { .op = INIT_DISK,
+				     .disk_bytes = (uint64_t)x->policy.max_disk_mb << 20,
+				     .disk_inodes = (uint64_t)x->policy.max_disk_mb *
+						    INODES_PER_MB };
 	int r;
 
 	execution_streams(x, &events);
 	r = set_limits(x, err);
 	if (r == 0)
-		r = stdio_begin(&x->stdio, x->engine->loop, (size_t)x->policy.max_output_bytes, x->stdin_data,
+		r = stdio_begin(&x->stdio, x->engine->loop,
+				(size_t)x->policy.max_output_bytes, x->stdin_data,
 				x->stdin_len, x->stdin_open, &events, x->theirs, err);
 	if (r < 0)
 		return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the pipes of one run (stdio.h). Process: the engine. Trusts: nothing that comes through them.
- * Invariants: at most max_output_bytes of each stream are kept; what is read at once is bounded, so that one flooding
- *   program does not starve the others on the loop. */
+ * Purpose: the pipes of one run (stdio.h). Process: the engine. Trusts: nothing that
+ * comes through them.
+ * Invariants: at most max_output_bytes of each stream are kept; what is read at once is
+ *   bounded, so that one flooding program does not starve the others on the loop. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static bool read_some(struct stdio_stream *s)
 	}
 	if (stdio->events.output)
 		stdio->events.output(stdio->events.arg, s->number, chunk, (size_t)n);
-	if (!stdio->flooded && s->kept.total > (unsigned long long)stdio->max * STDIO_FLOOD) {
+	if (!stdio->flooded &&
+	    s->kept.total > (unsigned long long)stdio->max * STDIO_FLOOD) {
 		stdio->flooded = true;
 		if (stdio->events.flood)
 			stdio->events.flood(stdio->events.arg);
@@ -103,9 +105,9 @@ static int make_pipe(int *ret_read, int *ret_write)
 	return 0;
 }
 
-int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes, const char *stdin_data,
-		size_t stdin_len, bool stdin_open, const struct stdio_events *events, int ret_theirs[3],
-		struct sbx_err *err)
+int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes,
+		const char *stdin_data, size_t stdin_len, bool stdin_open,
+		const struct stdio_events *events, int ret_theirs[3], struct sbx_err *err)
 {
 	int r, i;
 
@@ -135,7 +137,8 @@ int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes,
 	if (r == 0 && stdin_len > 0)
 		r = buf_add(&stdio->in, stdin_data, stdin_len);
 	if (r == 0)
-		r = loop_add(loop, stdio->in_fd, EPOLLOUT, on_input, stdio, &stdio->in_io);
+		r = loop_add(loop, stdio->in_fd, EPOLLOUT, on_input, stdio,
+			     &stdio->in_io);
 	if (r < 0) {
 		for (i = 0; i < 3; i++)
 			fd_close(&ret_theirs[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Standard streams of one run: three pipes. Output is passed on as it comes and its head and tail are kept; input is
- * handed over as the program takes it. Engine, on its loop. */
+ * Standard streams of one run: three pipes. Output is passed on as it comes and its head
+ * and tail are kept; input is handed over as the program takes it. Engine, on its
+ * loop. */
 #ifndef SBX_ENGINE_STDIO_H
 #define SBX_ENGINE_STDIO_H
 
@@ -8,8 +9,9 @@
 #include "base/loop.h"
 #include "sbx.h"
 
-#define STDIO_STDIN_MAX (1u << 20) /* bytes that wait for the program, beyond those of the request */
-#define STDIO_FLOOD 64u		   /* times max_output_bytes: the end */
+#define STDIO_STDIN_MAX \
+	(1u << 20)      /* bytes that wait for the program, beyond those of the request */
+#define STDIO_FLOOD 64u /* times max_output_bytes: the end */
 
 struct stdio_events {
 	void (*output)(void *arg, int stream, const char *data, size_t len);
@@ -38,8 +40,9 @@ struct stdio {
 };
 
 /* ret_theirs: the program's ends, close-on-exec, the caller's. stdin_data is copied. */
-int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes, const char *stdin_data,
-		size_t stdin_len, bool stdin_open, const struct stdio_events *events, int ret_theirs[3],
+int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes,
+		const char *stdin_data, size_t stdin_len, bool stdin_open,
+		const struct stdio_events *events, int ret_theirs[3],
 		struct sbx_err *err);
 int stdio_in(struct stdio *stdio, const char *data, size_t len); /* -ENOBUFS, -EPIPE */
 void stdio_in_close(struct stdio *stdio);

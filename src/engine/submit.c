@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: from a request to a worker: checks, resolves what the policy names, waits in the pool's queue.
- * Process: the engine, on its loop. Trusts: nothing in a request but its policy's types, which the table checked. */
+ * Purpose: from a request to a worker: checks, resolves what the policy names, waits in
+ * the pool's queue.
+ * Process: the engine, on its loop. Trusts: nothing in a request but its policy's types,
+ * which the table checked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +24,8 @@ static void on_setup_timeout(void *arg)
 	struct execution *x = arg;
 
 	loop_timer_cancel(&x->timer);
-	execution_fault_with(x, SBX_AT_JAIL, ETIMEDOUT, "the jail was not set up in time");
+	execution_fault_with(x, SBX_AT_JAIL, ETIMEDOUT,
+			     "the jail was not set up in time");
 }
 
 static void on_worker(void *arg, struct worker *worker, const struct sbx_err *err)
@@ -40,7 +43,8 @@ static void on_worker(void *arg, struct worker *worker, const struct sbx_err *er
 	execution_events(x, &events);
 	worker_take(worker, &events);
 	x->state = SETUP;
-	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + SETUP_US, on_setup_timeout, x) < 0) {
+	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + SETUP_US,
+			  on_setup_timeout, x) < 0) {
 		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
 		return;
 	}
@@ -53,9 +57,11 @@ static int check_code(const char *code, size_t len, struct sbx_err *err)
 	json_t *text;
 
 	if (len > CODE_MAX)
-		return err_set(err, SBX_AT_USAGE, 0, "the program is longer than %u MiB", CODE_MAX >> 20);
+		return err_set(err, SBX_AT_USAGE, 0, "the program is longer than %u MiB",
+			       CODE_MAX >> 20);
 	if (memchr(code, '\0', len))
-		return err_set(err, SBX_AT_USAGE, 0, "the program has a NUL byte at offset %zu",
+		return err_set(err, SBX_AT_USAGE, 0,
+			       "the program has a NUL byte at offset %zu",
 			       (size_t)((const char *)memchr(code, '\0', len) - code));
 	text = json_stringn(code, len);
 	if (!text)
@@ -64,7 +70,8 @@ static int check_code(const char *code, size_t len, struct sbx_err *err)
 	return 0;
 }
 
-/* Relative grants need the caller's directory. Real paths: a grant is what it is when the run begins. */
+/* Relative grants need the caller's directory. Real paths: a grant is what it is when the
+ * run begins. */
 static int resolve_grants(struct execution *x, struct sbx_err *err)
 {
 	const struct policy_list *list = &x->policy.allowed_directories;
@@ -76,7 +83,8 @@ static int resolve_grants(struct execution *x, struct sbx_err *err)
 		return 0;
 	if (list->count > GRANTS_MAX)
 		return err_set_field(err, SBX_AT_POLICY, 0, "allowed_directories",
-				     "allowed_directories: at most %u entries", GRANTS_MAX);
+				     "allowed_directories: at most %u entries",
+				     GRANTS_MAX);
 	x->grants = calloc(list->count, sizeof(*x->grants));
 	parsed = malloc(sizeof(*parsed));
 	joined = malloc(8194);
@@ -87,23 +95,30 @@ static int resolve_grants(struct execution *x, struct sbx_err *err)
 		if (r < 0)
 			break;
 		if (parsed->path[0] != '/' && !x->cwd) {
-			r = err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
-					  "allowed_directories: \"%.200s\" is relative, and the caller named no "
-					  "working directory", parsed->path);
+			r = err_set_field(
+				err, SBX_AT_GRANT, 0, "allowed_directories",
+				"allowed_directories: \"%.200s\" is relative, and the caller named no "
+				"working directory",
+				parsed->path);
 			break;
 		}
-		(void)snprintf(joined, 8194, "%s%s%s", parsed->path[0] == '/' ? "" : x->cwd,
+		(void)snprintf(joined, 8194, "%s%s%s",
+			       parsed->path[0] == '/' ? "" : x->cwd,
 			       parsed->path[0] == '/' ? "" : "/", parsed->path);
-		r = strlen(joined) < 4096 ? host_resolve(&x->engine->host, joined, x->grants[i].path, err) :
-					    -ENAMETOOLONG;
+		r = strlen(joined) < 4096 ? host_resolve(&x->engine->host, joined,
+							 x->grants[i].path, err)
+					  : -ENAMETOOLONG;
 		if (r < 0) {
-			r = err_set_field(err, SBX_AT_GRANT, -r, "allowed_directories",
-					  "allowed_directories: \"%.200s\" cannot be granted", parsed->path);
+			r = err_set_field(
+				err, SBX_AT_GRANT, -r, "allowed_directories",
+				"allowed_directories: \"%.200s\" cannot be granted",
+				parsed->path);
 			break;
 		}
 		if (strcmp(x->grants[i].path, "/") == 0) {
-			r = err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
-					  "allowed_directories: the whole file system cannot be granted");
+			r = err_set_field(
+				err, SBX_AT_GRANT, 0, "allowed_directories",
+				"allowed_directories: the whole file system cannot be granted");
 			break;
 		}
 		x->grants[i].writable = parsed->writable;
@@ -125,7 +140,8 @@ static int make_id(char id[33])
 	return 0;
 }
 
-static int copy_request(struct execution *x, const struct execution_request *request, struct sbx_err *err)
+static int copy_request(struct execution *x, const struct execution_request *request,
+			struct sbx_err *err)
 {
 	if (policy_copy(&x->policy, request->policy) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "policy");
@@ -133,7 +149,8 @@ static int copy_request(struct execution *x, const struct execution_request *req
 	x->filename = strdup(request->filename ? request->filename : "<program>");
 	x->cwd = request->cwd ? strdup(request->cwd) : NULL;
 	x->stdin_data = malloc(request->stdin_len + 1);
-	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) || make_id(x->id) < 0)
+	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) ||
+	    make_id(x->id) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	memcpy(x->code, request->code, request->code_len);
 	x->code_len = request->code_len;
@@ -141,7 +158,8 @@ static int copy_request(struct execution *x, const struct execution_request *req
 		memcpy(x->stdin_data, request->stdin_data, request->stdin_len);
 	x->stdin_len = request->stdin_len;
 	x->stdin_open = request->stdin_open;
-	if (request->peer_fd >= 0 && (x->peer_fd = fcntl(request->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
+	if (request->peer_fd >= 0 &&
+	    (x->peer_fd = fcntl(request->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		return err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
 	return 0;
 }
@@ -152,9 +170,10 @@ static int prepare(struct execution *x, struct sbx_err *err)
 	int r;
 
 	if (x->policy.network_access)
-		return err_set_field(err, SBX_AT_POLICY, 0, "network_access",
-				     "network_access: this version has no way to the network for programs; leave it "
-				     "false");
+		return err_set_field(
+			err, SBX_AT_POLICY, 0, "network_access",
+			"network_access: this version has no way to the network for programs; leave it "
+			"false");
 	r = engine_walls(x->engine, &x->policy, &x->walls, err);
 	if (r < 0)
 		return r;
@@ -167,12 +186,14 @@ static int prepare(struct execution *x, struct sbx_err *err)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	r = resolve_grants(x, err);
 	if (r == 0)
-		r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool, err);
+		r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool,
+				err);
 	return r;
 }
 
-int engine_submit(struct engine *engine, const struct execution_request *request, const struct execution_sink *sink,
-		  struct execution **ret_execution, struct sbx_err *err)
+int engine_submit(struct engine *engine, const struct execution_request *request,
+		  const struct execution_sink *sink, struct execution **ret_execution,
+		  struct sbx_err *err)
 {
 	struct sbx_err own = { 0 };
 	struct execution *x;
@@ -183,7 +204,8 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	if (r < 0)
 		return r;
 	if (engine->execution_count >= ENGINE_EXECUTIONS_MAX)
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u runs are under way", ENGINE_EXECUTIONS_MAX);
+		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u runs are under way",
+			       ENGINE_EXECUTIONS_MAX);
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");

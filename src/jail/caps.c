@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: wall: capabilities and no_new_privs (caps.h).
- * Process: worker, zygote and init on their way in; single-threaded. child-safe: system calls only, by glibc's bare
- *   wrapper or raw, since glibc's own capset does not exist and its broadcasts to threads are not wanted.
+ * Process: worker, zygote and init on their way in; single-threaded. child-safe: system
+ *   calls only, by glibc's bare wrapper or raw, since glibc's own capset does not exist
+ *   and its broadcasts to threads are not wanted.
  * Trusts: the kernel's read-back, nothing else.
- * Invariants: on success nothing beyond `keep` is in any of the five sets. A capability that this header does not
- *   know is dropped too: the kernel is asked how many there are. */
+ * Invariants: on success nothing beyond `keep` is in any of the five sets. A capability
+ *   that this header does not know is dropped too: the kernel is asked how many there
+ *   are. */
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdbool.h>
@@ -43,7 +45,8 @@ static int caps_set(const struct caps *caps)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	const struct __user_cap_data_struct data[2] = {
-		{ (uint32_t)caps->effective, (uint32_t)caps->permitted, (uint32_t)caps->inheritable },
+		{ (uint32_t)caps->effective, (uint32_t)caps->permitted,
+		  (uint32_t)caps->inheritable },
 		{ (uint32_t)(caps->effective >> 32), (uint32_t)(caps->permitted >> 32),
 		  (uint32_t)(caps->inheritable >> 32) },
 	};
@@ -89,9 +92,11 @@ static int check(uint64_t keep, struct sbx_err *err)
 		if (has < 0)
 			break;
 		if (has > 0 && !keeps(keep, cap))
-			return err_set_plain(err, SBX_AT_WALL, EPERM, "the bounding set is not empty");
+			return err_set_plain(err, SBX_AT_WALL, EPERM,
+					     "the bounding set is not empty");
 		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) != 0)
-			return err_set_plain(err, SBX_AT_WALL, EPERM, "an ambient capability is left");
+			return err_set_plain(err, SBX_AT_WALL, EPERM,
+					     "an ambient capability is left");
 	}
 	return 0;
 }
@@ -101,7 +106,8 @@ int caps_keep(uint64_t keep, struct sbx_err *err)
 	struct caps now, want;
 	int r;
 
-	/* The bounding set first: dropping from it takes CAP_SETPCAP, which goes with the rest. */
+	/* The bounding set first: dropping from it takes CAP_SETPCAP, which goes with the
+	 * rest. */
 	r = drop_bounding(keep, err);
 	if (r < 0)
 		return r;
@@ -109,7 +115,8 @@ int caps_keep(uint64_t keep, struct sbx_err *err)
 		return fail(err, "clearing the ambient set");
 	if (caps_get(&now) < 0)
 		return fail(err, "capget");
-	want = (struct caps){ .effective = now.permitted & keep, .permitted = now.permitted & keep };
+	want = (struct caps){ .effective = now.permitted & keep,
+			      .permitted = now.permitted & keep };
 	if (caps_set(&want) < 0)
 		return fail(err, "capset");
 	return check(keep, err);
@@ -120,6 +127,7 @@ int caps_no_new_privs(struct sbx_err *err)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fail(err, "PR_SET_NO_NEW_PRIVS");
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
-		return err_set_plain(err, SBX_AT_WALL, EPERM, "no_new_privs did not stay");
+		return err_set_plain(err, SBX_AT_WALL, EPERM,
+				     "no_new_privs did not stay");
 	return 0;
 }

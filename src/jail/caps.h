@@ -7,9 +7,9 @@
 
 #include "sbx.h"
 
-/* Keeps the capabilities of the mask (1ull << CAP_*) in permitted and effective; empties inheritable and ambient;
- * drops all others from the bounding set (needs CAP_SETPCAP; those kept stay in it). Reads back and fails if
- * more than keep is left. */
+/* Keeps the capabilities of the mask (1ull << CAP_*) in permitted and effective; empties
+ * inheritable and ambient; drops all others from the bounding set (needs CAP_SETPCAP;
+ * those kept stay in it). Reads back and fails if more than keep is left. */
 int caps_keep(uint64_t keep, struct sbx_err *err);
 int caps_no_new_privs(struct sbx_err *err); /* prctl(2) PR_SET_NO_NEW_PRIVS, read back */
 

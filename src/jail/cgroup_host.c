@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the host's half of the cgroup wall (cgroup.h): finds the hierarchies, makes the base group of an
- *   instance and takes it away again, also after instances that were killed.
+ * Purpose: the host's half of the cgroup wall (cgroup.h): finds the hierarchies, makes
+ *   the base group of an instance and takes it away again, also after instances that were
+ *   killed.
  * Process: the broker, with the rights of whoever started `sandbox`.
- * Trusts: the kernel's files; of the names in a hierarchy only those of the form `sandbox-<id>` are touched.
- * Invariants: no process that is not ours is moved or, outside of a group of ours, killed. What was made is either
- *   told in struct cgroup_host or removed again. On v2 processes live in leaves only (cgroups(7), no internal
- *   processes): a group whose processes are all ours gets them moved to a leaf `sandbox-<id>.self`; cgroup_host_remove()
- *   moves them back. */
+ * Trusts: the kernel's files; of the names in a hierarchy only those of the form
+ * `sandbox-<id>` are touched.
+ * Invariants: no process that is not ours is moved or, outside of a group of ours,
+ *   killed. What was made is either told in struct cgroup_host or removed again. On v2
+ *   processes live in leaves only (cgroups(7), no internal processes): a group whose
+ *   processes are all ours gets them moved to a leaf `sandbox-<id>.self`;
+ *   cgroup_host_remove() moves them back. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,13 +30,19 @@
 #define PREFIX "sandbox-"
 #define SELF ".self"
 #define ID_MAX 32
-#define LONG_PATH (3 * CGROUP_PATH) /* a path that is still to be judged, and a name behind it */
+#define LONG_PATH \
+	(3 * CGROUP_PATH) /* a path that is still to be judged, and a name behind it */
 #define DEPTH_MAX 8
 #define REMOVE_MS 2000
 
-/* v2 counts CPU time without a controller. A test on a machine whose v1 has these gives one that is left. */
+/* v2 counts CPU time without a controller. A test on a machine whose v1 has these gives
+ * one that is left. */
 #ifndef V2_CONTROLLERS
-#define V2_CONTROLLERS { "memory", CGROUP_MEMORY }, { "pids", CGROUP_PIDS }, { "cpu", CGROUP_CPU }
+#define V2_CONTROLLERS                                        \
+	{ "memory", CGROUP_MEMORY }, { "pids", CGROUP_PIDS }, \
+	{                                                     \
+		"cpu", CGROUP_CPU                             \
+	}
 #define V2_WANTED (CGROUP_MEMORY | CGROUP_PIDS | CGROUP_CPU)
 #endif
 static const struct {
@@ -78,7 +87,8 @@ static bool has_word(const char *list, size_t len, char separator, const char *w
 	return false;
 }
 
-/* mountinfo(5) writes blanks and their kin as three octal digits. False if it does not fit. */
+/* mountinfo(5) writes blanks and their kin as three octal digits. False if it does not
+ * fit. */
 static bool unescape(const char *from, size_t len, char *ret, size_t size)
 {
 	size_t at = 0, i;
@@ -87,7 +97,8 @@ static bool unescape(const char *from, size_t len, char *ret, size_t size)
 		char c = from[i];
 
 		if (c == '\\' && len - i > 3) {
-			c = (char)((from[i + 1] - '0') * 64 + (from[i + 2] - '0') * 8 + (from[i + 3] - '0'));
+			c = (char)((from[i + 1] - '0') * 64 + (from[i + 2] - '0') * 8 +
+				   (from[i + 3] - '0'));
 			i += 3;
 		}
 		if (at + 1 >= size)
@@ -98,8 +109,10 @@ static bool unescape(const char *from, size_t len, char *ret, size_t size)
 	return true;
 }
 
-/* The path of the line `<n>:<controllers>:<path>` that has the controller; NULL: of the unified hierarchy, `0::`. */
-static bool own_path(const char *self_cgroup, const char *controller, char *ret, size_t size)
+/* The path of the line `<n>:<controllers>:<path>` that has the controller; NULL: of the
+ * unified hierarchy, `0::`. */
+static bool own_path(const char *self_cgroup, const char *controller, char *ret,
+		     size_t size)
 {
 	const char *line, *next;
 
@@ -112,7 +125,8 @@ static bool own_path(const char *self_cgroup, const char *controller, char *ret,
 		if (!path)
 			continue;
 		list++;
-		if (controller ? !has_word(list, (size_t)(path - list), ',', controller) : path != list)
+		if (controller ? !has_word(list, (size_t)(path - list), ',', controller)
+			       : path != list)
 			continue;
 		path++;
 		if (path == end || *path != '/' || (size_t)(end - path) >= size)
@@ -124,8 +138,9 @@ static bool own_path(const char *self_cgroup, const char *controller, char *ret,
 	return false;
 }
 
-/* A group's path below a mount whose top is the group `root`. A group outside of what is mounted (a container without
- * a cgroup namespace, or a namespace's "/..") is not to be reached: the top of the mount stands for it. */
+/* A group's path below a mount whose top is the group `root`. A group outside of what is
+ * mounted (a container without a cgroup namespace, or a namespace's "/..") is not to be
+ * reached: the top of the mount stands for it. */
 static void below_root(const char *path, const char *root, char ret[CGROUP_PATH])
 {
 	size_t len = strlen(root);
@@ -159,7 +174,8 @@ static bool parse_mount(const char *line, const char *end, struct mount_line *re
 		if (!stop)
 			stop = end;
 		if (!dash || count < dash + 4) {
-			/* There may be any number of optional fields before the dash: only the last is kept. */
+			/* There may be any number of optional fields before the dash:
+			 * only the last is kept. */
 			if (!dash && count == 7)
 				count = 6;
 			field[count] = line;
@@ -173,7 +189,8 @@ static bool parse_mount(const char *line, const char *end, struct mount_line *re
 	if (!dash || count < dash + 4)
 		return false;
 	ret->v2 = len[dash + 1] == 7 && memcmp(field[dash + 1], "cgroup2", 7) == 0;
-	if (!ret->v2 && !(len[dash + 1] == 6 && memcmp(field[dash + 1], "cgroup", 6) == 0))
+	if (!ret->v2 &&
+	    !(len[dash + 1] == 6 && memcmp(field[dash + 1], "cgroup", 6) == 0))
 		return false;
 	ret->options = field[dash + 3];
 	ret->options_len = len[dash + 3];
@@ -181,7 +198,8 @@ static bool parse_mount(const char *line, const char *end, struct mount_line *re
 	       unescape(field[4], len[4], ret->point, sizeof(ret->point));
 }
 
-void cgroup_place_parse(const char *mountinfo, const char *self_cgroup, const char *top, struct cgroup_place *ret)
+void cgroup_place_parse(const char *mountinfo, const char *self_cgroup, const char *top,
+			struct cgroup_place *ret)
 {
 	const char *line, *next;
 	size_t i, top_len = strlen(top);
@@ -193,21 +211,25 @@ void cgroup_place_parse(const char *mountinfo, const char *self_cgroup, const ch
 		const char *end = strchrnul(line, '\n');
 
 		next = *end ? end + 1 : end;
-		if (!parse_mount(line, end, &mount) || strncmp(mount.point, top, top_len) != 0 ||
+		if (!parse_mount(line, end, &mount) ||
+		    strncmp(mount.point, top, top_len) != 0 ||
 		    (mount.point[top_len] != '/' && mount.point[top_len] != '\0'))
 			continue;
-		if (mount.v2 && ret->v2_mount[0] == '\0' && own_path(self_cgroup, NULL, path, sizeof(path))) {
+		if (mount.v2 && ret->v2_mount[0] == '\0' &&
+		    own_path(self_cgroup, NULL, path, sizeof(path))) {
 			below_root(path, mount.root, ret->v2_own);
 			memcpy(ret->v2_mount, mount.point, sizeof(ret->v2_mount));
 		}
 		for (i = 0; i < CGROUP_CONTROLLERS && !mount.v2; i++) {
 			const char *name = cgroup_controller_names[i];
 
-			if (ret->v1_own[i][0] || !has_word(mount.options, mount.options_len, ',', name) ||
+			if (ret->v1_own[i][0] ||
+			    !has_word(mount.options, mount.options_len, ',', name) ||
 			    !own_path(self_cgroup, name, path, sizeof(path)))
 				continue;
 			below_root(path, mount.root, own);
-			if (snprintf(ret->v1_own[i], CGROUP_PATH, "%s%s", mount.point, own) >= CGROUP_PATH)
+			if (snprintf(ret->v1_own[i], CGROUP_PATH, "%s%s", mount.point,
+				     own) >= CGROUP_PATH)
 				ret->v1_own[i][0] = '\0';
 		}
 	}
@@ -264,12 +286,14 @@ static void remove_children(const char *dir, uint64_t deadline_ms, int depth)
 		return;
 	while ((entry = readdir(list)))
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
-		    snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path))
+		    snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) <
+			    (int)sizeof(path))
 			(void)remove_tree(path, deadline_ms, depth + 1);
 	(void)closedir(list);
 }
 
-/* Everything below and in a group of ours is ended. Killing is repeated, for a fork may slip through one sweep. */
+/* Everything below and in a group of ours is ended. Killing is repeated, for a fork may
+ * slip through one sweep. */
 static int remove_tree(const char *dir, uint64_t deadline_ms, int depth)
 {
 	for (;;) {
@@ -302,7 +326,8 @@ static void v2_move_back(const char *base)
 	if (!at)
 		return;
 	*at = '\0';
-	/* Refused while another instance below needs them; the leaf then stays until that one has gone, too. */
+	/* Refused while another instance below needs them; the leaf then stays until that
+	 * one has gone, too. */
 	for (i = 0; i < COUNT(v2_controllers); i++) {
 		(void)snprintf(text, sizeof(text), "-%s", v2_controllers[i].name);
 		(void)put(parent, "cgroup.subtree_control", text);
@@ -341,11 +366,14 @@ static bool id_valid(const char *id)
 {
 	size_t len = strlen(id);
 
-	return len > 0 && len < ID_MAX && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+	return len > 0 && len < ID_MAX &&
+	       strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
-/* Groups in parent of instances that are gone; of the own id, too: it is ours now, so that whoever had it is gone. */
-static void sweep(const char *parent, const char *own_id, bool (*alive)(void *arg, const char *id), void *arg,
+/* Groups in parent of instances that are gone; of the own id, too: it is ours now, so
+ * that whoever had it is gone. */
+static void sweep(const char *parent, const char *own_id,
+		  bool (*alive)(void *arg, const char *id), void *arg,
 		  uint64_t deadline_ms)
 {
 	DIR *list = opendir(parent);
@@ -358,19 +386,24 @@ static void sweep(const char *parent, const char *own_id, bool (*alive)(void *ar
 	while ((entry = readdir(list))) {
 		size_t len = strlen(entry->d_name);
 
-		if (entry->d_type != DT_DIR || strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0 ||
+		if (entry->d_type != DT_DIR ||
+		    strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0 ||
 		    len - strlen(PREFIX) >= sizeof(id))
 			continue;
 		memcpy(id, entry->d_name + strlen(PREFIX), len - strlen(PREFIX) + 1);
 		len = strlen(id);
-		is_self = len > strlen(SELF) && strcmp(id + len - strlen(SELF), SELF) == 0;
+		is_self = len > strlen(SELF) &&
+			  strcmp(id + len - strlen(SELF), SELF) == 0;
 		if (is_self)
 			id[len - strlen(SELF)] = '\0';
-		if (!id_valid(id) || (strcmp(id, own_id) != 0 && (!alive || alive(arg, id))))
+		if (!id_valid(id) ||
+		    (strcmp(id, own_id) != 0 && (!alive || alive(arg, id))))
 			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name) >= (int)sizeof(path))
+		if (snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name) >=
+		    (int)sizeof(path))
 			continue;
-		/* A leaf held the command of that instance, perhaps started by hand by now from within: never killed. */
+		/* A leaf held the command of that instance, perhaps started by hand by
+		 * now from within: never killed. */
 		if (is_self)
 			(void)rmdir(path);
 		else
@@ -381,7 +414,8 @@ static void sweep(const char *parent, const char *own_id, bool (*alive)(void *ar
 
 /* ---- making, v1 ---- */
 
-static int make_base(const char *parent, const char *id, uid_t owner, char ret[CGROUP_PATH])
+static int make_base(const char *parent, const char *id, uid_t owner,
+		     char ret[CGROUP_PATH])
 {
 	char path[LONG_PATH];
 
@@ -399,12 +433,14 @@ static int make_base(const char *parent, const char *id, uid_t owner, char ret[C
 	return 0;
 }
 
-/* The jails' groups are made by their owner and belong to it; processes are moved by the broker, since v1 lets
- * nobody but root move another uid's. */
-static bool v1_make(struct cgroup_host *ret, const struct cgroup_place *place, const char *id, uid_t owner,
-		    bool (*alive)(void *arg, const char *id), void *arg, char why[256])
+/* The jails' groups are made by their owner and belong to it; processes are moved by the
+ * broker, since v1 lets nobody but root move another uid's. */
+static bool v1_make(struct cgroup_host *ret, const struct cgroup_place *place,
+		    const char *id, uid_t owner, bool (*alive)(void *arg, const char *id),
+		    void *arg, char why[256])
 {
-	char *const bases[CGROUP_CONTROLLERS] = { ret->memory, ret->cpu, ret->cpuacct, ret->pids };
+	char *const bases[CGROUP_CONTROLLERS] = { ret->memory, ret->cpu, ret->cpuacct,
+						  ret->pids };
 	uint64_t deadline = now_ms() + REMOVE_MS;
 	size_t i, k;
 	int r;
@@ -424,11 +460,13 @@ static bool v1_make(struct cgroup_host *ret, const struct cgroup_place *place, c
 		sweep(place->v1_own[i], id, alive, arg, deadline);
 		r = make_base(place->v1_own[i], id, owner, bases[i]);
 		if (r < 0) {
-			(void)snprintf(why, 256, "no group can be made in %.160s (cgroup v1): %s", place->v1_own[i],
-				       strerror(-r));
+			(void)snprintf(why, 256,
+				       "no group can be made in %.160s (cgroup v1): %s",
+				       place->v1_own[i], strerror(-r));
 			continue;
 		}
-		/* Before 5.11 a v1 group limits what is below it only if it says so, before there is anything. */
+		/* Before 5.11 a v1 group limits what is below it only if it says so,
+		 * before there is anything. */
 		if (i == 0)
 			(void)put(bases[i], "memory.use_hierarchy", "1");
 		ret->controllers |= 1u << i;
@@ -458,8 +496,8 @@ static unsigned v2_mask(const char *dir, const char *file)
 	return mask;
 }
 
-/* Hands controllers down from dir to its children, one by one, since one refusal takes the whole line. What is
- * handed down then; *ret_error the last refusal. */
+/* Hands controllers down from dir to its children, one by one, since one refusal takes
+ * the whole line. What is handed down then; *ret_error the last refusal. */
 static unsigned v2_enable(const char *dir, int *ret_error)
 {
 	unsigned have = v2_mask(dir, "cgroup.subtree_control");
@@ -484,12 +522,13 @@ static bool same_program(pid_t pid)
 	struct stat own, its;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	return stat("/proc/self/exe", &own) == 0 && stat(path, &its) == 0 && own.st_dev == its.st_dev &&
-	       own.st_ino == its.st_ino;
+	return stat("/proc/self/exe", &own) == 0 && stat(path, &its) == 0 &&
+	       own.st_dev == its.st_dev && own.st_ino == its.st_ino;
 }
 
-/* Moves the processes of a group to a leaf in it, if they are the broker and the command that started it and no
- * other: what a service of its own or a container has that runs nothing else. */
+/* Moves the processes of a group to a leaf in it, if they are the broker and the command
+ * that started it and no other: what a service of its own or a container has that runs
+ * nothing else. */
 static int v2_move_self(const char *dir, const char *base)
 {
 	char text[1024], leaf[LONG_PATH];
@@ -504,7 +543,8 @@ static int v2_move_self(const char *dir, const char *base)
 	for (at = text; *at; at = *end ? end + 1 : end) {
 		pid_t pid = (pid_t)strtol(at, &end, 10);
 
-		if (end == at || count == 2 || (pid != getpid() && (pid != getppid() || !same_program(pid))))
+		if (end == at || count == 2 ||
+		    (pid != getpid() && (pid != getppid() || !same_program(pid))))
 			return -EBUSY;
 		pids[count++] = pid;
 	}
@@ -522,10 +562,12 @@ static int v2_move_self(const char *dir, const char *base)
 	return r;
 }
 
-/* Delegation (cgroups(7)): the directory and these files belong to the one that manages what is below. */
+/* Delegation (cgroups(7)): the directory and these files belong to the one that manages
+ * what is below. */
 static int v2_give(const char *base, uid_t owner)
 {
-	static const char *const files[] = { "cgroup.procs", "cgroup.subtree_control", "cgroup.threads" };
+	static const char *const files[] = { "cgroup.procs", "cgroup.subtree_control",
+					     "cgroup.threads" };
 	char path[LONG_PATH];
 	size_t i;
 
@@ -537,8 +579,9 @@ static int v2_give(const char *base, uid_t owner)
 	return 0;
 }
 
-/* An ordinary user may own a group and still not move a process there: it takes the right to write in the closest
- * group that is above both. Only trying tells; a child is moved that does nothing. */
+/* An ordinary user may own a group and still not move a process there: it takes the right
+ * to write in the closest group that is above both. Only trying tells; a child is moved
+ * that does nothing. */
 static int v2_try_moving(const char *base)
 {
 	char path[LONG_PATH];
@@ -577,9 +620,10 @@ static void v2_undo(const char *base)
 	v2_move_back(base);
 }
 
-/* The base below one group, and what its jails would have; or -errno and nothing is left. */
-static int v2_make_below(const char *parent, const char *id, uid_t owner, bool is_own, char base[CGROUP_PATH],
-			 unsigned *ret_mask)
+/* The base below one group, and what its jails would have; or -errno and nothing is
+ * left. */
+static int v2_make_below(const char *parent, const char *id, uid_t owner, bool is_own,
+			 char base[CGROUP_PATH], unsigned *ret_mask)
 {
 	unsigned mask;
 	int refused = 0, r;
@@ -589,7 +633,9 @@ static int v2_make_below(const char *parent, const char *id, uid_t owner, bool i
 	mask = v2_enable(parent, &refused);
 	if (refused == -EBUSY && is_own && v2_move_self(parent, base) == 0)
 		mask = v2_enable(parent, &refused);
-	r = mask & CGROUP_MEMORY ? make_base(parent, id, owner, base) : refused ? refused : -ENOTSUP;
+	r = mask & CGROUP_MEMORY ? make_base(parent, id, owner, base)
+	    : refused            ? refused
+				 : -ENOTSUP;
 	if (r == 0) {
 		*ret_mask = v2_enable(base, &refused);
 		r = v2_give(base, owner);
@@ -604,45 +650,54 @@ static int v2_make_below(const char *parent, const char *id, uid_t owner, bool i
 static void v2_why(char why[256], const char *own, int r)
 {
 	if (r == -ENOTSUP)
-		(void)snprintf(why, 256, "cgroup v2 has no memory controller for %.120s", own[0] ? own : "/");
-	else if (geteuid() != 0)
-		(void)snprintf(why, 256,
-			       "no cgroup v2 subtree is delegated to this session (%.80s: %s); `systemd-run --user "
-			       "--scope -p Delegate=yes` gives one",
-			       own[0] ? own : "/", strerror(-r));
-	else if (r == -EBUSY)
-		(void)snprintf(why, 256, "other processes share the cgroup %.120s, so that none can be made below it",
+		(void)snprintf(why, 256, "cgroup v2 has no memory controller for %.120s",
 			       own[0] ? own : "/");
+	else if (geteuid() != 0)
+		(void)snprintf(
+			why, 256,
+			"no cgroup v2 subtree is delegated to this session (%.80s: %s); `systemd-run --user "
+			"--scope -p Delegate=yes` gives one",
+			own[0] ? own : "/", strerror(-r));
+	else if (r == -EBUSY)
+		(void)snprintf(
+			why, 256,
+			"other processes share the cgroup %.120s, so that none can be made below it",
+			own[0] ? own : "/");
 	else
-		(void)snprintf(why, 256, "no group can be made in %.120s (cgroup v2): %s", own[0] ? own : "/",
-			       strerror(-r));
+		(void)snprintf(why, 256, "no group can be made in %.120s (cgroup v2): %s",
+			       own[0] ? own : "/", strerror(-r));
 }
 
-/* From the own group upwards, so that limits above ours hold for what we start; the first one that hands down all
- * controllers, else the one that has the most. */
-static bool v2_make(struct cgroup_host *ret, const struct cgroup_place *place, const char *id, uid_t owner,
-		    bool (*alive)(void *arg, const char *id), void *arg, char why[256])
+/* From the own group upwards, so that limits above ours hold for what we start; the first
+ * one that hands down all controllers, else the one that has the most. */
+static bool v2_make(struct cgroup_host *ret, const struct cgroup_place *place,
+		    const char *id, uid_t owner, bool (*alive)(void *arg, const char *id),
+		    void *arg, char why[256])
 {
 	uint64_t deadline = now_ms() + REMOVE_MS;
-	char rel[CGROUP_PATH], parent[LONG_PATH], base[CGROUP_PATH], best[CGROUP_PATH] = "";
+	char rel[CGROUP_PATH], parent[LONG_PATH], base[CGROUP_PATH],
+		best[CGROUP_PATH] = "";
 	unsigned mask = 0, best_mask = 0;
 	size_t at, len;
 	int r, first = 0;
 	char *cut;
 
-	/* What the top hands down reaches the own group only if every group between them does so, too. */
+	/* What the top hands down reaches the own group only if every group between them
+	 * does so, too. */
 	len = strlen(place->v2_own);
 	for (at = 0; at < len; at++) {
 		if (place->v2_own[at] != '/')
 			continue;
-		(void)snprintf(parent, sizeof(parent), "%s%.*s", place->v2_mount, (int)at, place->v2_own);
+		(void)snprintf(parent, sizeof(parent), "%s%.*s", place->v2_mount, (int)at,
+			       place->v2_own);
 		(void)v2_enable(parent, &(int){ 0 });
 	}
 	(void)snprintf(rel, sizeof(rel), "%s", place->v2_own);
 	for (;;) {
 		(void)snprintf(parent, sizeof(parent), "%s%s", place->v2_mount, rel);
 		sweep(parent, id, alive, arg, deadline);
-		r = v2_make_below(parent, id, owner, strcmp(rel, place->v2_own) == 0, base, &mask);
+		r = v2_make_below(parent, id, owner, strcmp(rel, place->v2_own) == 0,
+				  base, &mask);
 		if (r < 0 && first == 0)
 			first = r;
 		if (r == 0 && __builtin_popcount(mask) > __builtin_popcount(best_mask)) {
@@ -673,8 +728,10 @@ static bool v2_make(struct cgroup_host *ret, const struct cgroup_place *place, c
 	return true;
 }
 
-void cgroup_host_make_at(struct cgroup_host *ret, const struct cgroup_place *place, const char *id, uid_t owner,
-			 bool (*alive)(void *arg, const char *id), void *arg, char why[256])
+void cgroup_host_make_at(struct cgroup_host *ret, const struct cgroup_place *place,
+			 const char *id, uid_t owner,
+			 bool (*alive)(void *arg, const char *id), void *arg,
+			 char why[256])
 {
 	size_t i;
 	bool any_v1 = false;
@@ -691,7 +748,8 @@ void cgroup_host_make_at(struct cgroup_host *ret, const struct cgroup_place *pla
 		(void)snprintf(why, 256, "no cgroup hierarchy is mounted in " TOP);
 		return;
 	}
-	/* A controller is in one kind of hierarchy only. Memory decides: without it there is least to win. */
+	/* A controller is in one kind of hierarchy only. Memory decides: without it there
+	 * is least to win. */
 	if (place->v2_mount[0] && place->v1_own[0][0] == '\0' &&
 	    v2_make(ret, place, id, owner, alive, arg, why)) {
 		why[0] = '\0';
@@ -713,7 +771,8 @@ void cgroup_host_make(struct cgroup_host *ret, const char *id, uid_t owner,
 		r = fd_read_file(AT_FDCWD, "/proc/self/cgroup", 1u << 20, &own, NULL);
 	if (r < 0) {
 		memset(ret, 0, sizeof(*ret));
-		(void)snprintf(why, 256, "the hierarchies cannot be told: %s", strerror(-r));
+		(void)snprintf(why, 256, "the hierarchies cannot be told: %s",
+			       strerror(-r));
 		return;
 	}
 	cgroup_place_parse(mounts, own, TOP, &place);

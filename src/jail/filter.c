@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: wall: seccomp: compiles the table (filter_table.h) into the programs of workers, zygotes and the engine.
+ * Purpose: wall: seccomp: compiles the table (filter_table.h) into the programs of
+ * workers, zygotes and the engine.
  * Process: the engine, which only compiles; installing is seccomp.h's.
  * Trusts: the table.
- * Invariants: foreign entries (i386 by int 0x80 or compat, x32 by bit 30) end the process; numbers without a row are
- *   ENOSYS; an argument is judged by the 32 bits that the kernel looks at.
+ * Invariants: foreign entries (i386 by int 0x80 or compat, x32 by bit 30) end the
+ *   process; numbers without a row are ENOSYS; an argument is judged by the 32 bits that
+ *   the kernel looks at.
  *
- * The shape of a program. A seccomp filter is paid for when it is loaded, on the way of a request: the kernel
- * translates each instruction and then runs the program in thought for every number, to remember which are always
- * allowed. So neighbours with the same verdict are merged and the numbers are searched in a balanced tree, eight
- * comparisons deep; calls whose arguments matter leave the tree by a jump to a list of their own behind it.
- * libseccomp (2.5) can compile neither: its tree has a leaf for every call, and its rules cannot say "if none of
- * these, then this errno, recorded". It is the judge of this compiler in tests/unit/test_filter.c instead.
+ * The shape of a program. A seccomp filter is paid for when it is loaded, on the way of a
+ * request: the kernel translates each instruction and then runs the program in thought
+ * for every number, to remember which are always allowed. So neighbours with the same
+ * verdict are merged and the numbers are searched in a balanced tree, eight comparisons
+ * deep; calls whose arguments matter leave the tree by a jump to a list of their own
+ * behind it. libseccomp (2.5) can compile neither: its tree has a leaf for every call,
+ * and its rules cannot say "if none of these, then this errno, recorded". It is the judge
+ * of this compiler in tests/unit/test_filter.c instead.
  *
- * How filters add up. A process keeps the filters of all its ancestors: a worker runs under its own, the zygote's
- * and the engine's, and the kernel takes the strictest answer: kill, errno, notification, trace, allow, in this
- * order. An ancestor's errno would thus hide a worker's denial from the listener. The zygote's and the engine's
- * filters therefore deny by SECCOMP_RET_TRACE, which is weaker than a notification: with no tracer attached, and
- * ptrace(2) is denied to all of us, the call fails with ENOSYS, and where the worker's filter denies the same call
- * its answer counts. (A debugger of the host's root could let such calls through, never what the worker's filter
- * denies. Only one filter of a process may have a listener at all.) For the same reason each of the
- * three allows what the ones below it need: the engine's what jailer, init, zygote and a worker on its way in do,
- * mounts and namespaces among it; it shuts what none of them needs: bpf, perf, io_uring, keyrings, modules, kexec,
- * ptrace, userfaultfd, clocks, swap, quotas, handles, System V IPC, sockets but unix and internet ones. */
+ * How filters add up. A process keeps the filters of all its ancestors: a worker runs
+ * under its own, the zygote's and the engine's, and the kernel takes the strictest
+ * answer: kill, errno, notification, trace, allow, in this order. An ancestor's errno
+ * would thus hide a worker's denial from the listener. The zygote's and the engine's
+ * filters therefore deny by SECCOMP_RET_TRACE, which is weaker than a notification: with
+ * no tracer attached, and ptrace(2) is denied to all of us, the call fails with ENOSYS,
+ * and where the worker's filter denies the same call its answer counts. (A debugger of
+ * the host's root could let such calls through, never what the worker's filter denies.
+ * Only one filter of a process may have a listener at all.) For the same reason each of
+ * the three allows what the ones below it need: the engine's what jailer, init, zygote
+ * and a worker on its way in do, mounts and namespaces among it; it shuts what none of
+ * them needs: bpf, perf, io_uring, keyrings, modules, kexec, ptrace, userfaultfd, clocks,
+ * swap, quotas, handles, System V IPC, sockets but unix and internet ones. */
 #include "jail/filter.h"
 
 #include <errno.h>
@@ -35,10 +42,14 @@
 #include "zygote/messages.h"
 
 #define X32_BIT 0x40000000u
-#define PIECE_MAX 250u /* instructions that jump among themselves: their jumps have eight bits */
+#define PIECE_MAX \
+	250u /* instructions that jump among themselves: their jumps have eight bits */
 #define SUBTREE_MAX 128u
 
-enum { OFFSET_NR = offsetof(struct seccomp_data, nr), OFFSET_ARCH = offsetof(struct seccomp_data, arch) };
+enum {
+	OFFSET_NR = offsetof(struct seccomp_data, nr),
+	OFFSET_ARCH = offsetof(struct seccomp_data, arch)
+};
 
 struct mode {
 	unsigned bits; /* FILTER_* */
@@ -88,8 +99,8 @@ static bool applies(const struct mode *mode, const struct filter_step *step)
 
 /* ---- pieces: a list of steps, or a part of the tree ---- */
 
-/* A piece under construction. A comparison's two targets are indices of instructions of the piece, or, from EXIT on,
- * outcomes, which stand behind it; -1 is what follows. */
+/* A piece under construction. A comparison's two targets are indices of instructions of
+ * the piece, or, from EXIT on, outcomes, which stand behind it; -1 is what follows. */
 struct piece {
 	struct sock_filter code[PIECE_MAX];
 	int yes[PIECE_MAX], no[PIECE_MAX];
@@ -98,7 +109,8 @@ struct piece {
 	size_t exit_count;
 };
 #define EXIT 1000
-/* In the code of a jump: k is a row until its list has a place. BPF_JA itself has no use for jt. */
+/* In the code of a jump: k is a row until its list has a place. BPF_JA itself has no use
+ * for jt. */
 #define TO_LIST 1u
 
 static int piece_emit(struct piece *piece, uint16_t op, uint32_t k, int yes, int no)
@@ -113,7 +125,8 @@ static int piece_emit(struct piece *piece, uint16_t op, uint32_t k, int yes, int
 
 static bool outcome_same(const struct outcome *a, const struct outcome *b)
 {
-	return a->row && b->row ? a->row->steps == b->row->steps : !a->row && !b->row && a->ret == b->ret;
+	return a->row && b->row ? a->row->steps == b->row->steps
+				: !a->row && !b->row && a->ret == b->ret;
 }
 
 static int piece_exit(struct piece *piece, struct outcome outcome)
@@ -142,8 +155,9 @@ static int piece_link(const struct piece *piece, struct code *code)
 		for (j = 0; j < 2; j++) {
 			if (targets[j] < 0)
 				continue;
-			jumps[j] = (targets[j] >= EXIT ? piece->count + (size_t)(targets[j] - EXIT)
-						       : (size_t)targets[j]) -
+			jumps[j] = (targets[j] >= EXIT
+					    ? piece->count + (size_t)(targets[j] - EXIT)
+					    : (size_t)targets[j]) -
 				   i - 1;
 			if (jumps[j] > UINT8_MAX)
 				return -E2BIG;
@@ -159,7 +173,8 @@ static int piece_link(const struct piece *piece, struct code *code)
 	for (i = 0; i < piece->exit_count; i++) {
 		const struct outcome *out = &piece->exits[i];
 
-		r = out->row ? emit(code, BPF_JMP | BPF_JA, TO_LIST, 0, (uint32_t)(out->row - filter_rows))
+		r = out->row ? emit(code, BPF_JMP | BPF_JA, TO_LIST, 0,
+				    (uint32_t)(out->row - filter_rows))
 			     : emit(code, BPF_RET | BPF_K, 0, 0, out->ret);
 		if (r < 0)
 			return r;
@@ -173,13 +188,15 @@ static int piece_link(const struct piece *piece, struct code *code)
 #define STEP 2000 /* in a target, until the piece is complete: the number of a step */
 
 /* *loaded: which half, under which mask, the accumulator holds; 0: unknown. */
-static int step_compile(struct piece *piece, const struct filter_step *step, int target, uint64_t *loaded)
+static int step_compile(struct piece *piece, const struct filter_step *step, int target,
+			uint64_t *loaded)
 {
 	uint32_t mask = step->op == OP_ANY ? ~0u : step->mask;
-	uint32_t offset = (uint32_t)offsetof(struct seccomp_data, args) + 8u * (step->arg & 7u) +
-			  (step->arg & FILTER_HIGH ? 4u : 0u);
+	uint32_t offset = (uint32_t)offsetof(struct seccomp_data, args) +
+			  8u * (step->arg & 7u) + (step->arg & FILTER_HIGH ? 4u : 0u);
 	uint64_t wanted = (uint64_t)offset << 32 | mask;
-	uint16_t test = (uint16_t)(BPF_JMP | BPF_K | (step->op == OP_ANY ? BPF_JSET : BPF_JEQ));
+	uint16_t test = (uint16_t)(BPF_JMP | BPF_K |
+				   (step->op == OP_ANY ? BPF_JSET : BPF_JEQ));
 	int r = 0;
 
 	if (step->op == OP_ELSE)
@@ -205,7 +222,8 @@ static void steps_resolve(int *targets, size_t count, const int *step_at)
 			targets[i] = step_at[targets[i] - STEP];
 }
 
-static int list_compile(const struct mode *mode, const struct filter_row *row, struct code *code)
+static int list_compile(const struct mode *mode, const struct filter_row *row,
+			struct code *code)
 {
 	_cleanup_free_ struct piece *piece = calloc(1, sizeof(*piece));
 	int step_at[STEPS_MAX + 1] = { 0 }, target, r;
@@ -233,9 +251,12 @@ static int list_compile(const struct mode *mode, const struct filter_row *row, s
 			jumped_to[to] = true;
 			target = STEP + (int)to;
 		} else {
-			target = piece_exit(piece,
-					    (struct outcome){ .ret = answer(mode, (enum filter_verdict)step->verdict,
-									    step->errnum) });
+			target = piece_exit(
+				piece,
+				(struct outcome){
+					.ret = answer(mode,
+						      (enum filter_verdict)step->verdict,
+						      step->errnum) });
 		}
 		r = target < 0 ? target : step_compile(piece, step, target, &loaded);
 		if (r < 0)
@@ -306,14 +327,16 @@ static struct outcome outcome_of(const struct mode *mode, const struct filter_ro
 		for (i = 0; i < row->step_count && !applies(mode, &row->steps[i]); i++)
 			;
 		if (row->steps[i].op == OP_ELSE)
-			out.ret = answer(mode, (enum filter_verdict)row->steps[i].verdict, row->steps[i].errnum);
+			out.ret = answer(mode, (enum filter_verdict)row->steps[i].verdict,
+					 row->steps[i].errnum);
 		else
 			out.row = row;
 	}
 	return out;
 }
 
-static void intervals_add(struct interval *all, size_t *count, uint32_t first, struct outcome outcome)
+static void intervals_add(struct interval *all, size_t *count, uint32_t first,
+			  struct outcome outcome)
 {
 	if (*count > 0 && outcome_same(&all[*count - 1].outcome, &outcome))
 		return;
@@ -323,7 +346,8 @@ static void intervals_add(struct interval *all, size_t *count, uint32_t first, s
 /* all: room for two for each row and three more. */
 static size_t intervals_make(const struct mode *mode, struct interval *all)
 {
-	const struct outcome unknown = { .ret = answer(mode, FILTER_RECORD, filter_unknown.errnum) };
+	const struct outcome unknown = { .ret = answer(mode, FILTER_RECORD,
+						       filter_unknown.errnum) };
 	const struct outcome foreign = { .ret = SECCOMP_RET_KILL_PROCESS };
 	uint32_t next = 0;
 	size_t count = 0, i;
@@ -338,7 +362,8 @@ static size_t intervals_make(const struct mode *mode, struct interval *all)
 	}
 	intervals_add(all, &count, next, unknown);
 	intervals_add(all, &count, X32_BIT, foreign);
-	/* -1 is what a tracer writes to skip a call, and what some programs try: no call of any table. */
+	/* -1 is what a tracer writes to skip a call, and what some programs try: no call
+	 * of any table. */
 	intervals_add(all, &count, ~0u, unknown);
 	return count;
 }
@@ -377,7 +402,8 @@ static int lists_compile(const struct mode *mode, struct code *code)
 
 static int program_compile(const struct mode *mode, struct code *code)
 {
-	_cleanup_free_ struct interval *all = calloc(2 * filter_row_count + 3, sizeof(*all));
+	_cleanup_free_ struct interval *all = calloc(2 * filter_row_count + 3,
+						     sizeof(*all));
 	int r;
 
 	if (!all)
@@ -406,7 +432,8 @@ static int compile(unsigned bits, bool listener, struct buf *ret, struct sbx_err
 	return r < 0 ? err_set(err, SBX_AT_WALL, -r, "compiling a seccomp filter") : 0;
 }
 
-int filter_worker(unsigned run_flags, bool supervised, struct buf *ret, struct sbx_err *err)
+int filter_worker(unsigned run_flags, bool supervised, struct buf *ret,
+		  struct sbx_err *err)
 {
 	unsigned bits = FILTER_WORKER;
 
@@ -414,7 +441,8 @@ int filter_worker(unsigned run_flags, bool supervised, struct buf *ret, struct s
 		bits |= FILTER_SUBPROCESS;
 	if (supervised)
 		bits |= FILTER_SUPERVISED;
-	/* RUN_NETWORK changes nothing here: connections are made on a program's behalf. */
+	/* RUN_NETWORK changes nothing here: connections are made on a program's
+	 * behalf. */
 	return compile(bits, run_flags & RUN_LISTENER, ret, err);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: the table of verdicts (filter_table.h), for x86_64.
  * Process: the engine. Trusts: nothing; it is constant.
- * Invariants: every number that the kernel headers of 6.1 name has a row, and so do the newer ones that C libraries
- *   try on their own; what has none is ENOSYS. A row's RECORD has one errno, but for socket(2). What the worker may
- *   do the zygote and the engine may (the filters of a process only add up), so a step for these two only allows. */
+ * Invariants: every number that the kernel headers of 6.1 name has a row, and so do the
+ *   newer ones that C libraries try on their own; what has none is ENOSYS. A row's RECORD
+ *   has one errno, but for socket(2). What the worker may do the zygote and the engine
+ *   may (the filters of a process only add up), so a step for these two only allows. */
 #include "jail/filter_table.h"
 
 #include <errno.h>
@@ -40,7 +41,8 @@
 
 /* -- files -- */
 
-/* A set-id file that a program leaves in a granted directory would give others the rights of its owner. */
+/* A set-id file that a program leaves in a granted directory would give others the rights
+ * of its owner. */
 #define SET_ID (S_ISUID | S_ISGID)
 #define MAKES_A_FILE (O_CREAT | (__O_TMPFILE & ~O_DIRECTORY)) /* else the mode is whatever was in the register */
 
@@ -75,9 +77,9 @@ static const struct filter_step steps_mknodat[] = { /* dirfd, path, mode, device
 	ELSE(ALLOW),
 };
 
-/* Without F_NOTIFY and leases, which tell of other jails' use of a shared inode, and without locks that belong to
- * open files (F_OFD_*): of the locks SQLite needs those of POSIX. Pipes are kernel memory, which only a cgroup
- * counts. */
+/* Without F_NOTIFY and leases, which tell of other jails' use of a shared inode, and
+ * without locks that belong to open files (F_OFD_*): of the locks SQLite needs those of
+ * POSIX. Pipes are kernel memory, which only a cgroup counts. */
 static const struct filter_step steps_fcntl[] = { /* fd, command */
 	IS(1, F_SETPIPE_SZ, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
 	IS(1, F_GETFL, ALLOW), IS(1, F_SETFL, ALLOW), IS(1, F_GETFD, ALLOW), IS(1, F_SETFD, ALLOW),
@@ -97,7 +99,8 @@ static const struct filter_step steps_ioctl[] = { /* fd, request */
 	IS(1, 0x5411 /* TIOCOUTQ */, ALLOW),  IS(1, 0x541b /* FIONREAD */, ALLOW),
 	IS(1, 0x5421 /* FIONBIO */, ALLOW),   IS(1, 0x5450 /* FIONCLEX */, ALLOW),
 	IS(1, 0x5451 /* FIOCLEX */, ALLOW),   IS(1, 0x5460 /* FIOQSIZE */, ALLOW),
-	/* Keys pushed into a terminal's input (CVE-2017-5226), and the console's own way to do so. */
+	/* Keys pushed into a terminal's input (CVE-2017-5226), and the console's own way
+	 * to do so. */
 	IS(1, 0x5412 /* TIOCSTI */, RECORD(EPERM)), IS(1, 0x541c /* TIOCLINUX */, RECORD(EPERM)),
 	IS(1, SECCOMP_IOCTL_NOTIF_RECV, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(1, SECCOMP_IOCTL_NOTIF_SEND, ALLOW, ONLY(FILTER_ENGINE)),
@@ -109,7 +112,8 @@ static const struct filter_step steps_ioctl[] = { /* fd, request */
 
 /* -- memory -- */
 
-/* Huge pages of the reserved pool are charged to no memory cgroup. Told as a machine without any tells it. */
+/* Huge pages of the reserved pool are charged to no memory cgroup. Told as a machine
+ * without any tells it. */
 static const struct filter_step steps_mmap[] = { /* at, length, protection, flags */
 	ANY(3, MAP_HUGETLB, DENY(ENOMEM)),
 	ELSE(ALLOW),
@@ -141,14 +145,16 @@ static const struct filter_step steps_exec[] = {
 	ELSE(ALLOW, ONLY(FILTER_SUBPROCESS)),
 	ELSE(RECORD(EACCES)),
 };
-/* Without a cgroup CPU time is counted by who waits for a child; with SIGCHLD ignored nobody would. */
+/* Without a cgroup CPU time is counted by who waits for a child; with SIGCHLD ignored
+ * nobody would. */
 static const struct filter_step steps_rt_sigaction[] = { /* signal, new action, old */
 	NOT(0, SIGCHLD, ALLOW, ONLY(FILTER_SUPERVISED)),
 	NOT(1, 0, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
 	NOT(1 | FILTER_HIGH, 0, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
 	ELSE(ALLOW),
 };
-/* Pid 1 is the jail's init, of the same uid as the program: its limits, priority and CPUs are not the program's. */
+/* Pid 1 is the jail's init, of the same uid as the program: its limits, priority and CPUs
+ * are not the program's. */
 static const struct filter_step steps_pid[] = { /* pid */
 	IS(0, 1, DENY(EPERM), ONLY(FILTER_WORKER)),
 	ELSE(ALLOW),
@@ -178,7 +184,8 @@ static const struct filter_step steps_prctl[] = { /* option */
 	IS(0, PR_SET_VMA, DENY(EINVAL)),
 	ELSE(DENY(EPERM)),
 };
-/* EINVAL is what a kernel says that does not know one; C libraries ask for shadow stacks so. */
+/* EINVAL is what a kernel says that does not know one; C libraries ask for shadow stacks
+ * so. */
 static const struct filter_step steps_arch_prctl[] = { /* option */
 	IS(0, 0x1001 /* ARCH_SET_GS */, ALLOW), IS(0, 0x1002 /* ARCH_SET_FS */, ALLOW),
 	IS(0, 0x1003 /* ARCH_GET_FS */, ALLOW), IS(0, 0x1004 /* ARCH_GET_GS */, ALLOW),
@@ -198,13 +205,15 @@ static const struct filter_step steps_socket[] = { /* family, type, protocol */
 	IS(0, AF_INET, RECORD(EACCES)),
 	IS(0, AF_INET6, RECORD(EACCES)),
 	NOT(0, AF_UNIX, RECORD(EAFNOSUPPORT)),
-	/* How the C library looks for the name service's cache before it reads /etc/passwd (getpwuid, ls -l, tarfile):
-	 * no program's doing, and it goes on without. */
+	/* How the C library looks for the name service's cache before it reads
+	 * /etc/passwd (getpwuid, ls -l, tarfile): no program's doing, and it goes on
+	 * without. */
 	IS(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, DENY(EAFNOSUPPORT)),
 	ELSE(RECORD(EAFNOSUPPORT)),
 };
-/* Not SOCK_DGRAM: sendmsg(2) on one of these takes the path of any socket beneath a granted directory, in memory that
- * no filter sees. Sockets of the other types that are already connected take no address. */
+/* Not SOCK_DGRAM: sendmsg(2) on one of these takes the path of any socket beneath a
+ * granted directory, in memory that no filter sees. Sockets of the other types that are
+ * already connected take no address. */
 static const struct filter_step steps_socketpair[] = { /* family, type, protocol */
 	NOT(0, AF_UNIX, RECORD(EAFNOSUPPORT)),
 	IF(OP_IS, 1, 0xf, SOCK_STREAM, ALLOW),
@@ -265,7 +274,8 @@ static const struct filter_step steps_getsockopt[] = { /* fd, level, option */
 	{ CALL(name_, kind_, rule_, remedy_, errno_), .steps = steps_,                                        \
 	  .step_count = sizeof(steps_) / sizeof(steps_[0]) }
 
-/* Newer than Debian 12's headers. What C libraries try by themselves has a row, so that it is no event. */
+/* Newer than Debian 12's headers. What C libraries try by themselves has a row, so that
+ * it is no event. */
 #define __NR_cachestat 451	   /* 6.5 */
 #define __NR_fchmodat2 452	   /* 6.6 */
 #define __NR_map_shadow_stack 453  /* 6.6 */
@@ -309,8 +319,9 @@ const struct filter_row filter_rows[] = {
 	YES(wait4), YES(kill), YES(uname), TELL(semget, "ipc"), TELL(semop, "ipc"), TELL(semctl, "ipc"),
 	TELL(shmdt, "ipc"), TELL(msgget, "ipc"), TELL(msgsnd, "ipc"), TELL(msgrcv, "ipc"), TELL(msgctl, "ipc"),
 	LOOK(fcntl, "file", steps_fcntl),
-	/* Locks of a shared, even read-only, inode are seen in every jail. ENOSYS, for which lock libraries have a
-	 * second way; with another errno they wait for ever. */
+	/* Locks of a shared, even read-only, inode are seen in every jail. ENOSYS, for
+	 * which lock libraries have a second way; with another errno they wait for
+	 * ever. */
 	NO_BUT(flock, ENOSYS, FILTER_ENGINE), YES(fsync), YES(fdatasync), YES(truncate), YES(ftruncate),
 	YES(getdents), YES(getcwd), YES(chdir), YES(fchdir), YES(rename), YES(mkdir), YES(rmdir),
 	LOOK(creat, "file", steps_mode1), YES(link), YES(unlink), YES(symlink), YES(readlink),
@@ -358,7 +369,8 @@ const struct filter_row filter_rows[] = {
 	TELL(mq_notify, "ipc"), TELL(mq_getsetattr, "ipc"), TELL(kexec_load, "kernel"), YES(waitid),
 	TELL(add_key, "keyring"), TELL(request_key, "keyring"), TELL(keyctl, "keyring"), NO(ioprio_set, EPERM),
 	YES(ioprio_get),
-	/* A watch on an inode that jails share tells of what the neighbours open. ENOSYS: watchers then poll. */
+	/* A watch on an inode that jails share tells of what the neighbours open. ENOSYS:
+	 * watchers then poll. */
 	NO(inotify_init, ENOSYS), NO(inotify_add_watch, ENOSYS), NO(inotify_rm_watch, ENOSYS),
 	NO(migrate_pages, EPERM), LOOK(openat, "file", steps_openat), YES(mkdirat),
 	LOOK(mknodat, "file", steps_mknodat), YES(fchownat), YES(futimesat), YES(newfstatat), YES(unlinkat),
@@ -390,7 +402,8 @@ const struct filter_row filter_rows[] = {
 	TELL_BUT(open_tree, "mount", FILTER_ENGINE), TELL_BUT(move_mount, "mount", FILTER_ENGINE),
 	TELL_BUT(fsopen, "mount", FILTER_ENGINE), TELL_BUT(fsconfig, "mount", FILTER_ENGINE),
 	TELL_BUT(fsmount, "mount", FILTER_ENGINE), TELL_BUT(fspick, "mount", FILTER_ENGINE), YES(pidfd_open),
-	/* Its flags are in memory, which no filter sees; C libraries then take clone(2). */
+	/* Its flags are in memory, which no filter sees; C libraries then take
+	 * clone(2). */
 	NO_BUT(clone3, ENOSYS, FILTER_ENGINE), YES(close_range),
 	/* The same for its mode; openat(2) is there. */
 	NO_BUT(openat2, ENOSYS, FILTER_ENGINE), TELL_BUT(pidfd_getfd, "ptrace", FILTER_ENGINE), YES(faccessat2),
@@ -462,7 +475,8 @@ static bool step_holds(const struct filter_step *step, const uint64_t args[6])
 	return false;
 }
 
-enum filter_verdict filter_judge(unsigned modes, int nr, const uint64_t args[6], int *ret_errnum)
+enum filter_verdict filter_judge(unsigned modes, int nr, const uint64_t args[6],
+				 int *ret_errnum)
 {
 	const struct filter_row *row = row_of(nr);
 	size_t i;
@@ -505,7 +519,8 @@ const struct filter_call *filter_describe_call(int nr, const uint64_t args[6])
 
 	if (!row)
 		return &filter_unknown;
-	if (nr == __NR_socket && ((uint32_t)args[0] == AF_INET || (uint32_t)args[0] == AF_INET6))
+	if (nr == __NR_socket &&
+	    ((uint32_t)args[0] == AF_INET || (uint32_t)args[0] == AF_INET6))
 		return &internet_socket;
 	return &row->call;
 }

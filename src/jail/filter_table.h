@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The table behind the seccomp filters (filter.h): one row for each system call of x86_64, with its verdict, and
- * for some a short list of steps that look at arguments. filter.c compiles it; notify.c asks it about one call. */
+ * The table behind the seccomp filters (filter.h): one row for each system call of
+ * x86_64, with its verdict, and for some a short list of steps that look at arguments.
+ * filter.c compiles it; notify.c asks it about one call. */
 #ifndef SBX_JAIL_FILTER_TABLE_H
 #define SBX_JAIL_FILTER_TABLE_H
 
@@ -23,11 +24,12 @@ enum filter_verdict {
 	FILTER_SKIP,   /* steps only: leave out the next `skip` steps */
 };
 
-/* Steps are taken in order; the first that holds decides; the last one is OP_ELSE. Arguments are looked at in
- * halves of 32 bits, as the kernel does where it takes an int: bits above are never seen, so none can slip by. */
+/* Steps are taken in order; the first that holds decides; the last one is OP_ELSE.
+ * Arguments are looked at in halves of 32 bits, as the kernel does where it takes an int:
+ * bits above are never seen, so none can slip by. */
 enum filter_op {
 	OP_ELSE,
-	OP_IS,	/* (half & mask) == value */
+	OP_IS,  /* (half & mask) == value */
 	OP_NOT, /* (half & mask) != value */
 	OP_ANY, /* half & value */
 };
@@ -44,18 +46,20 @@ struct filter_step {
 struct filter_row {
 	struct filter_call call;
 	enum filter_verdict verdict; /* without steps */
-	unsigned also;		     /* allowed in the filters of these, whatever the verdict */
+	unsigned also; /* allowed in the filters of these, whatever the verdict */
 	const struct filter_step *steps;
 	size_t step_count;
 };
 
 extern const struct filter_row filter_rows[]; /* in order of numbers */
 extern const size_t filter_row_count;
-extern const struct filter_call filter_unknown; /* for every number without a row: ENOSYS, recorded */
+extern const struct filter_call
+	filter_unknown; /* for every number without a row: ENOSYS, recorded */
 
-/* The verdict of the table itself for one call, by interpretation: what a compiled filter must say. *ret_errnum is
- * set for DENY and RECORD. */
-enum filter_verdict filter_judge(unsigned modes, int nr, const uint64_t args[6], int *ret_errnum);
+/* The verdict of the table itself for one call, by interpretation: what a compiled filter
+ * must say. *ret_errnum is set for DENY and RECORD. */
+enum filter_verdict filter_judge(unsigned modes, int nr, const uint64_t args[6],
+				 int *ret_errnum);
 /* filter_describe() for a call whose arguments are known; never NULL. */
 const struct filter_call *filter_describe_call(int nr, const uint64_t args[6]);
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: pid 1 of a jail (init.h).
- * Process: a clone of the jailer in new user, pid, mount, net, ipc, uts and cgroup namespaces; WORKER_UID inside,
- *   with all capabilities over these namespaces until INIT_SEAL, none afterwards.
- * Trusts: the engine on its control socket. Nothing of the program's is read but numbers of /proc.
- * Invariants: it ends when the control socket does, and the kernel then ends everything in the jail; it is not
- *   dumpable while a program runs, so that no program of the same uid reaches its memory or descriptors. */
+ * Process: a clone of the jailer in new user, pid, mount, net, ipc, uts and cgroup
+ *   namespaces; WORKER_UID inside, with all capabilities over these namespaces until
+ *   INIT_SEAL, none afterwards.
+ * Trusts: the engine on its control socket. Nothing of the program's is read but numbers
+ * of /proc.
+ * Invariants: it ends when the control socket does, and the kernel then ends everything
+ *   in the jail; it is not dumpable while a program runs, so that no program of the same
+ *   uid reaches its memory or descriptors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -45,11 +48,13 @@ static uint64_t now_us(void)
 
 static void report(const struct init *init, const struct init_report *report)
 {
-	/* An engine that does not listen any more ends us by closing its end; nothing else to do here. */
+	/* An engine that does not listen any more ends us by closing its end; nothing
+	 * else to do here. */
 	(void)wire_send(init->control_fd, report, sizeof(*report), NULL, 0);
 }
 
-static void report_kind(const struct init *init, uint32_t kind, uint32_t serial, const struct sbx_err *err)
+static void report_kind(const struct init *init, uint32_t kind, uint32_t serial,
+			const struct sbx_err *err)
 {
 	struct init_report r = { .kind = kind, .serial = serial };
 
@@ -63,7 +68,8 @@ static void report_usage(const struct init *init, uint32_t kind)
 	const struct supervise_usage *u = &init->supervise.usage;
 	struct init_report r = {
 		.kind = kind,
-		.memory_bytes = kind == INIT_EXCEEDED ? u->memory_peak_bytes : u->memory_bytes,
+		.memory_bytes = kind == INIT_EXCEEDED ? u->memory_peak_bytes
+						      : u->memory_bytes,
 		.cpu_us = u->cpu_us,
 		.tmpfs_bytes = u->tmpfs_bytes,
 		.processes = u->processes,
@@ -77,7 +83,8 @@ static int become_worker(struct sbx_err *err)
 {
 	if (setresgid(WORKER_UID, WORKER_UID, WORKER_UID) < 0)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "setresgid of the init");
-	/* EPERM where the starter is an ordinary user: setgroups(2) is denied in such a user namespace. */
+	/* EPERM where the starter is an ordinary user: setgroups(2) is denied in such a
+	 * user namespace. */
 	if (setgroups(0, NULL) < 0 && errno != EPERM)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "setgroups of the init");
 	if (setresuid(WORKER_UID, WORKER_UID, WORKER_UID) < 0)
@@ -85,8 +92,9 @@ static int become_worker(struct sbx_err *err)
 	/* After the change of uid, which clears it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "PR_SET_PDEATHSIG");
-	/* Cleared too: setns(2) by pidfd asks for the right to trace us, which the zygote, as owner of our user
-	 * namespace, has only of a dumpable process. Until the seal nobody else is here to use it. */
+	/* Cleared too: setns(2) by pidfd asks for the right to trace us, which the
+	 * zygote, as owner of our user namespace, has only of a dumpable process. Until
+	 * the seal nobody else is here to use it. */
 	if (prctl(PR_SET_DUMPABLE, 1) < 0)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "PR_SET_DUMPABLE");
 	return 0;
@@ -127,15 +135,18 @@ static void seal(struct init *init, const struct init_request *request)
 
 	fd_close(&init->view.rw_fd);
 	(void)err_set_plain(&err, SBX_AT_JAIL, EPERM, "the init could not be sealed");
-	if (prctl(PR_SET_DUMPABLE, 0) < 0 || caps_no_new_privs(&err) < 0 || caps_keep(0, &err) < 0) {
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || caps_no_new_privs(&err) < 0 ||
+	    caps_keep(0, &err) < 0) {
 		report_kind(init, INIT_FAILED, request->serial, &err);
 		_exit(1);
 	}
-	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 && request->sample_ms == 0) {
+	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 &&
+	    request->sample_ms == 0) {
 		report_kind(init, INIT_DONE, request->serial, NULL);
 		return;
 	}
-	if (supervise_begin(&init->supervise, &limits, init->proc_fd, init->view.private_fd, &err) < 0) {
+	if (supervise_begin(&init->supervise, &limits, init->proc_fd,
+			    init->view.private_fd, &err) < 0) {
 		report_kind(init, INIT_FAILED, request->serial, &err);
 		_exit(1);
 	}
@@ -148,7 +159,8 @@ static void seal(struct init *init, const struct init_request *request)
 
 static void supervise(struct init *init);
 
-/* A short program can be over between two looks: it asks for one before it lets go of what it holds. */
+/* A short program can be over between two looks: it asks for one before it lets go of
+ * what it holds. */
 static void look(struct init *init, const struct init_request *request)
 {
 	if (init->supervising) {
@@ -177,12 +189,14 @@ static void handle(struct init *init)
 	request.path[sizeof(request.path) - 1] = '\0';
 	switch ((enum init_op)request.op) {
 	case INIT_DISK:
-		r = root_resize(&init->view, request.disk_bytes, request.disk_inodes, &err);
+		r = root_resize(&init->view, request.disk_bytes, request.disk_inodes,
+				&err);
 		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
 		break;
 	case INIT_GRANT:
-		r = tree < 0 ? err_set_plain(&err, SBX_AT_GRANT, EBADF, "a grant without its tree") :
-			       root_grant(&init->view, tree, request.path, &err);
+		r = tree < 0 ? err_set_plain(&err, SBX_AT_GRANT, EBADF,
+					     "a grant without its tree")
+			     : root_grant(&init->view, tree, request.path, &err);
 		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
 		break;
 	case INIT_SEAL:
@@ -207,8 +221,10 @@ static void reap(struct init *init)
 	while (wait4(-1, NULL, WNOHANG, &usage) > 0)
 		if (init->supervising)
 			supervise_reaped(&init->supervise,
-					 (uint64_t)usage.ru_utime.tv_sec * 1000000u + (uint64_t)usage.ru_utime.tv_usec +
-						 (uint64_t)usage.ru_stime.tv_sec * 1000000u +
+					 (uint64_t)usage.ru_utime.tv_sec * 1000000u +
+						 (uint64_t)usage.ru_utime.tv_usec +
+						 (uint64_t)usage.ru_stime.tv_sec *
+							 1000000u +
 						 (uint64_t)usage.ru_stime.tv_usec);
 }
 
@@ -225,10 +241,12 @@ static void supervise(struct init *init)
 			return;
 		}
 		if (r < 0) {
-			/* Blind: fail closed. The engine sees the jail gone without a verdict. */
+			/* Blind: fail closed. The engine sees the jail gone without a
+			 * verdict. */
 			struct sbx_err err = { 0 };
 
-			(void)err_set_plain(&err, SBX_AT_JAIL, -r, "the supervisor cannot see its jail");
+			(void)err_set_plain(&err, SBX_AT_JAIL, -r,
+					    "the supervisor cannot see its jail");
 			report_kind(init, INIT_FAILED, 0, &err);
 			_exit(1);
 		}
@@ -248,7 +266,8 @@ static struct timespec until(const struct init *init)
 	if (init->next_sample_us && init->next_sample_us < at)
 		at = init->next_sample_us;
 	wait = at > now ? at - now : 0;
-	return (struct timespec){ .tv_sec = (time_t)(wait / 1000000u), .tv_nsec = (long)(wait % 1000000u) * 1000 };
+	return (struct timespec){ .tv_sec = (time_t)(wait / 1000000u),
+				  .tv_nsec = (long)(wait % 1000000u) * 1000 };
 }
 
 _Noreturn void init_main(const struct init_start *start)
@@ -285,7 +304,8 @@ _Noreturn void init_main(const struct init_start *start)
 
 		if (init.supervising)
 			wait = until(&init);
-		if (ppoll(fds, 2, init.supervising ? &wait : NULL, NULL) < 0 && errno != EINTR)
+		if (ppoll(fds, 2, init.supervising ? &wait : NULL, NULL) < 0 &&
+		    errno != EINTR)
 			_exit(1);
 		if (fds[0].revents)
 			handle(&init);

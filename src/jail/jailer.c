@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: `sandbox-jailer`, the small static process that makes everything of one template: the parts of the
- *   root file system, the zygote, and the jails with their inits.
- * Process: pid 1 of the template's pid namespace, uid 0 of its user namespace Z, which the engine owns. Started by
- *   the engine from memory (template.c), with one control socket on descriptor 3.
- * Trusts: the engine. Reads nothing that a program or a user wrote but path names in fixed-size requests.
- * Invariants: single thread, no heap; one request is handled at a time and answered in order; when it ends, for
- *   whatever reason, the kernel ends the zygote, every init and every program of the template (pid_namespaces(7)). */
+ * Purpose: `sandbox-jailer`, the small static process that makes everything of one
+ *   template: the parts of the root file system, the zygote, and the jails with their
+ *   inits.
+ * Process: pid 1 of the template's pid namespace, uid 0 of its user namespace Z, which
+ *   the engine owns. Started by the engine from memory (template.c), with one control
+ *   socket on descriptor 3.
+ * Trusts: the engine. Reads nothing that a program or a user wrote but path names in
+ * fixed-size requests.
+ * Invariants: single thread, no heap; one request is handled at a time and answered in
+ *   order; when it ends, for whatever reason, the kernel ends the zygote, every init and
+ *   every program of the template (pid_namespaces(7)). */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -49,8 +53,8 @@ static pid_t clone_process(uint64_t flags, int *ret_pidfd)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
-/* The number by which the starter's /proc knows a process of ours: its pidfd's fdinfo tells the pid in the
- * namespace that the /proc belongs to. */
+/* The number by which the starter's /proc knows a process of ours: its pidfd's fdinfo
+ * tells the pid in the namespace that the /proc belongs to. */
 static int host_pid(int pidfd, char ret[16])
 {
 	char path[64] = "/old/proc/self/fdinfo/", text[512];
@@ -107,7 +111,8 @@ static int map_worker(int pidfd, uint32_t uid_index, struct sbx_err *err)
 	(void)snprintf(text, sizeof(text), "%u %u 1\n", WORKER_UID, uid_index);
 	r = write_map(pid, "gid_map", text);
 	if (r == -EPERM) {
-		/* user_namespaces(7): who may not set groups may map after giving that up. */
+		/* user_namespaces(7): who may not set groups may map after giving that
+		 * up. */
 		(void)write_map(pid, "setgroups", "deny");
 		r = write_map(pid, "gid_map", text);
 	}
@@ -130,15 +135,18 @@ static int close_but(int a, int b)
 	return 0;
 }
 
-static int make_jail(const struct jailer_request *request, int control, int *ret_pidfd, struct sbx_err *err)
+static int make_jail(const struct jailer_request *request, int control, int *ret_pidfd,
+		     struct sbx_err *err)
 {
-	uint64_t flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	uint64_t flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+			 CLONE_NEWIPC | CLONE_NEWUTS;
 	_cleanup_fd_ int pidfd = -1, go_read = -1, go_write = -1;
 	int go[2], r;
 	pid_t pid;
 
 	if (control < 0)
-		return err_set_plain(err, SBX_AT_JAIL, EBADF, "a jail without its control socket");
+		return err_set_plain(err, SBX_AT_JAIL, EBADF,
+				     "a jail without its control socket");
 	if (pipe2(go, O_CLOEXEC) < 0)
 		return err_set_plain(err, SBX_AT_JAIL, errno, "pipe");
 	go_read = go[0];
@@ -166,12 +174,15 @@ static int make_jail(const struct jailer_request *request, int control, int *ret
 	return 0;
 }
 
-/* The zygote's own half: never returns. What fails is told on its stderr, which the engine reads. */
-static _Noreturn void zygote_child(const struct jailer_request *request, char *const *argv, const int *fds,
-				   size_t fd_count)
+/* The zygote's own half: never returns. What fails is told on its stderr, which the
+ * engine reads. */
+static _Noreturn void zygote_child(const struct jailer_request *request,
+				   char *const *argv, const int *fds, size_t fd_count)
 {
-	/* setns of the workers; what the time namespace wants is given up by the zygote itself after it. */
-	const uint64_t caps = 1ull << CAP_SYS_ADMIN | 1ull << CAP_SYS_TIME | 1ull << CAP_SETPCAP;
+	/* setns of the workers; what the time namespace wants is given up by the zygote
+	 * itself after it. */
+	const uint64_t caps = 1ull << CAP_SYS_ADMIN | 1ull << CAP_SYS_TIME |
+			      1ull << CAP_SETPCAP;
 	const struct root_private priv = {
 		.bytes = 64u << 20,
 		.inodes = 4096,
@@ -180,9 +191,19 @@ static _Noreturn void zygote_child(const struct jailer_request *request, char *c
 	};
 	static char walls[32];
 	char *const environment[] = {
-		"PATH=/usr/bin:/bin", "HOME=/work", "LANG=C.UTF-8", "TMPDIR=/tmp", "MPLBACKEND=Agg",
-		"MPLCONFIGDIR=/tmp/.matplotlib", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1",
-		"MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", walls, NULL,
+		"PATH=/usr/bin:/bin",
+		"HOME=/work",
+		"LANG=C.UTF-8",
+		"TMPDIR=/tmp",
+		"MPLBACKEND=Agg",
+		"MPLCONFIGDIR=/tmp/.matplotlib",
+		"OPENBLAS_NUM_THREADS=1",
+		"OMP_NUM_THREADS=1",
+		"MKL_NUM_THREADS=1",
+		"NUMEXPR_NUM_THREADS=1",
+		"PYTHONDONTWRITEBYTECODE=1",
+		walls,
+		NULL,
 	};
 	struct root_view view = { -1, -1 };
 	struct sbx_err err = { 0 };
@@ -191,7 +212,8 @@ static _Noreturn void zygote_child(const struct jailer_request *request, char *c
 
 	(void)snprintf(walls, sizeof(walls), "SBX_WALLS=%x", request->walls);
 	/* Out of the way of the numbers that they are to have. */
-	int control = fcntl(fds[0], F_DUPFD_CLOEXEC, 10), messages = fcntl(fds[1], F_DUPFD_CLOEXEC, 10);
+	int control = fcntl(fds[0], F_DUPFD_CLOEXEC, 10),
+	    messages = fcntl(fds[1], F_DUPFD_CLOEXEC, 10);
 	int filter = fd_count > 2 ? fcntl(fds[2], F_DUPFD_CLOEXEC, 10) : -1;
 
 	if (control < 0 || messages < 0 || dup2(messages, 2) < 0)
@@ -207,13 +229,15 @@ static _Noreturn void zygote_child(const struct jailer_request *request, char *c
 		goto failed;
 	if (syscall(SYS_close_range, filter >= 0 ? 5 : 4, ~0u, 0) < 0)
 		goto failed;
-	if (chdir("/work") < 0 || caps_keep(caps, &err) < 0 || caps_no_new_privs(&err) < 0)
+	if (chdir("/work") < 0 || caps_keep(caps, &err) < 0 ||
+	    caps_no_new_privs(&err) < 0)
 		goto failed;
 	(void)umask(022);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)execve(argv[0], argv + 1, environment);
-	(void)err_set_plain(&err, SBX_AT_INTERPRETER, errno, "the interpreter cannot be executed");
+	(void)err_set_plain(&err, SBX_AT_INTERPRETER, errno,
+			    "the interpreter cannot be executed");
 failed:
 	if (err.msg[0] == '\0')
 		(void)err_set_plain(&err, SBX_AT_ZYGOTE, errno, "starting the zygote");
@@ -221,8 +245,8 @@ failed:
 	_exit(127);
 }
 
-static int make_zygote(const struct jailer_request *request, const int *fds, size_t fd_count, int *ret_pidfd,
-		       struct sbx_err *err)
+static int make_zygote(const struct jailer_request *request, const int *fds,
+		       size_t fd_count, int *ret_pidfd, struct sbx_err *err)
 {
 	char *argv[72];
 	const char *at = request->path, *end = request->path + sizeof(request->path);
@@ -230,12 +254,14 @@ static int make_zygote(const struct jailer_request *request, const int *fds, siz
 	pid_t pid;
 
 	if (fd_count < 2 || count < 2 || count > 71)
-		return err_set_plain(err, SBX_AT_ZYGOTE, EINVAL, "malformed request for a zygote");
+		return err_set_plain(err, SBX_AT_ZYGOTE, EINVAL,
+				     "malformed request for a zygote");
 	for (i = 0; i < count; i++) {
 		size_t len = strnlen(at, (size_t)(end - at));
 
 		if (at + len >= end)
-			return err_set_plain(err, SBX_AT_ZYGOTE, EINVAL, "malformed arguments of a zygote");
+			return err_set_plain(err, SBX_AT_ZYGOTE, EINVAL,
+					     "malformed arguments of a zygote");
 		argv[i] = (char *)(uintptr_t)at;
 		at += len + 1;
 	}
@@ -250,7 +276,8 @@ static int make_zygote(const struct jailer_request *request, const int *fds, siz
 
 static int keep_extension(int from, struct sbx_err *err)
 {
-	_cleanup_fd_ int out = open(EXTENSION_FILE, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
+	_cleanup_fd_ int out = open(EXTENSION_FILE,
+				    O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
 	char chunk[65536];
 	off_t offset = 0;
 	ssize_t n;
@@ -259,16 +286,19 @@ static int keep_extension(int from, struct sbx_err *err)
 		return err_set_plain(err, SBX_AT_ZYGOTE, errno, "the extension module");
 	while ((n = pread(from, chunk, sizeof(chunk), offset)) > 0) {
 		if (fd_write_all(out, chunk, (size_t)n) < 0)
-			return err_set_plain(err, SBX_AT_ZYGOTE, errno, "copying the extension module");
+			return err_set_plain(err, SBX_AT_ZYGOTE, errno,
+					     "copying the extension module");
 		offset += n;
 	}
 	if (n < 0)
-		return err_set_plain(err, SBX_AT_ZYGOTE, errno, "copying the extension module");
+		return err_set_plain(err, SBX_AT_ZYGOTE, errno,
+				     "copying the extension module");
 	extension = true;
 	return 0;
 }
 
-static int serve(struct jailer_request *request, const int *fds, size_t count, int *ret_fd, struct sbx_err *err)
+static int serve(struct jailer_request *request, const int *fds, size_t count,
+		 int *ret_fd, struct sbx_err *err)
 {
 	int first = count > 0 ? fds[0] : -1;
 
@@ -279,9 +309,11 @@ static int serve(struct jailer_request *request, const int *fds, size_t count, i
 		return root_add_tree(&root, first, request->path, request->target,
 				     request->tree_flags & MOUNT_OPTIONAL, err);
 	case JAILER_LINK:
-		return root_add_text(&root, ROOT_LINK, request->target, request->path, err);
+		return root_add_text(&root, ROOT_LINK, request->target, request->path,
+				     err);
 	case JAILER_FILE:
-		return root_add_text(&root, ROOT_FILE, request->target, request->path, err);
+		return root_add_text(&root, ROOT_FILE, request->target, request->path,
+				     err);
 	case JAILER_ZYGOTE:
 		return make_zygote(request, fds, count, ret_fd, err);
 	case JAILER_JAIL:
@@ -309,7 +341,8 @@ static void handle(void)
 	memset(&reply, 0, sizeof(reply));
 	reply.op = request.op;
 	reply.serial = request.serial;
-	if (serve(&request, fds, count, &made, &reply.err) < 0 && reply.err.stage == SBX_AT_NONE)
+	if (serve(&request, fds, count, &made, &reply.err) < 0 &&
+	    reply.err.stage == SBX_AT_NONE)
 		reply.err.stage = SBX_AT_JAIL;
 	r = wire_send(CONTROL_FD, &reply, sizeof(reply), &made, made >= 0 ? 1 : 0);
 	for (i = 0; i < count; i++)
@@ -334,7 +367,8 @@ int main(void)
 	sigset_t signals;
 	int signal_fd;
 
-	/* The starter set it before execve already; a change of ids in between would have cleared it. */
+	/* The starter set it before execve already; a change of ids in between would have
+	 * cleared it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		_exit(1);
 	(void)umask(022);

@@ -2,8 +2,9 @@
  * Purpose: wall: rlimits (rlimits.h).
  * Process: the worker, single-threaded. child-safe: system calls only.
  * Trusts: the engine's numbers.
- * Invariants: soft and hard limit are the same afterwards, so that nothing inside can raise one; none is above the
- *   hard limit that was there, since a root without CAP_SYS_RESOURCE could not raise it. */
+ * Invariants: soft and hard limit are the same afterwards, so that nothing inside can
+ *   raise one; none is above the hard limit that was there, since a root without
+ *   CAP_SYS_RESOURCE could not raise it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -72,9 +73,9 @@ static int page_fits(uint64_t bytes, uint64_t hard, size_t page)
 	return munmap(at, page) < 0 ? -1 : 1;
 }
 
-/* The same asked of the limit itself, for jails whose /proc the kernel denies (a container with a masked one): the
- * smallest limit under which one more page fits is that page above VmData. The soft limit is set anew by the caller
- * either way. */
+/* The same asked of the limit itself, for jails whose /proc the kernel denies (a
+ * container with a masked one): the smallest limit under which one more page fits is that
+ * page above VmData. The soft limit is set anew by the caller either way. */
 static int data_from_limit(const struct limit *now, uint64_t *ret)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -82,7 +83,8 @@ static int data_from_limit(const struct limit *now, uint64_t *ret)
 	int fits;
 
 	/* In pages: at `low` it does not fit, at `high` it does. */
-	while ((fits = page_fits((high < most ? high : most) * page, now->hard, page)) == 0) {
+	while ((fits = page_fits((high < most ? high : most) * page, now->hard, page)) ==
+	       0) {
 		if (high >= most)
 			break; /* no room below the hard limit, which is tight enough then */
 		low = high;
@@ -130,7 +132,9 @@ static int lower_data(uint64_t above, struct sbx_err *err)
 		return err_set_plain(err, SBX_AT_WALL, errno, "RLIMIT_DATA");
 	if (data_from_proc(&present) < 0 && data_from_limit(&now, &present) < 0)
 		return err_set_plain(err, SBX_AT_WALL, errno, "measuring VmData");
-	return lower(RLIMIT_DATA, above > UINT64_MAX - present ? UINT64_MAX : present + above, "RLIMIT_DATA", err);
+	return lower(RLIMIT_DATA,
+		     above > UINT64_MAX - present ? UINT64_MAX : present + above,
+		     "RLIMIT_DATA", err);
 }
 
 int rlimits_apply(const struct rlimits *limits, struct sbx_err *err)
@@ -141,17 +145,21 @@ int rlimits_apply(const struct rlimits *limits, struct sbx_err *err)
 		bool set;
 		const char *what;
 	} all[] = {
-		/* 1, not 0: the one value that stops a piped core_pattern too (core(5)). */
+		/* 1, not 0: the one value that stops a piped core_pattern too
+		 * (core(5)). */
 		{ RLIMIT_CORE, 1, true, "RLIMIT_CORE" },
-		/* What one jail could take from the machine or a neighbour: locked pages, queued signals and
-		 * timers (both counted by user), real time, priority, message queues. */
+		/* What one jail could take from the machine or a neighbour: locked pages,
+		 * queued signals and timers (both counted by user), real time, priority,
+		 * message queues. */
 		{ RLIMIT_MEMLOCK, 65536, true, "RLIMIT_MEMLOCK" },
 		{ RLIMIT_SIGPENDING, 256, true, "RLIMIT_SIGPENDING" },
 		{ RLIMIT_RTPRIO, 0, true, "RLIMIT_RTPRIO" },
 		{ RLIMIT_NICE, 0, true, "RLIMIT_NICE" },
 		{ RLIMIT_MSGQUEUE, 0, true, "RLIMIT_MSGQUEUE" },
-		{ RLIMIT_NPROC, limits->processes, limits->processes > 0, "RLIMIT_NPROC" },
-		{ RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes > 0, "RLIMIT_FSIZE" },
+		{ RLIMIT_NPROC, limits->processes, limits->processes > 0,
+		  "RLIMIT_NPROC" },
+		{ RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes > 0,
+		  "RLIMIT_FSIZE" },
 	};
 	size_t i;
 	int r;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: builds the root file system of zygotes and jails (root.h).
- * Process: the jailer, and its forks before they run anything else; uid 0 of the template's user namespace, or
- *   WORKER_UID of the jail's, with CAP_SYS_ADMIN over the mount namespace.
- * Trusts: the engine's list of entries (bounded here), the kernel. No path of a program is ever resolved: every
- *   step happens before one runs, and existing things are opened without following a symlink.
- * Invariants: all mounts are nosuid and nodev but for the five device nodes; everything but the private tmpfs and
- *   writable grants is read-only; nothing of the starter's view stays reachable after root_enter(). */
+ * Process: the jailer, and its forks before they run anything else; uid 0 of the
+ *   template's user namespace, or WORKER_UID of the jail's, with CAP_SYS_ADMIN over the
+ *   mount namespace.
+ * Trusts: the engine's list of entries (bounded here), the kernel. No path of a program
+ *   is ever resolved: every step happens before one runs, and existing things are opened
+ *   without following a symlink.
+ * Invariants: all mounts are nosuid and nodev but for the five device nodes; everything
+ *   but the private tmpfs and writable grants is read-only; nothing of the starter's view
+ *   stays reachable after root_enter(). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -73,8 +76,9 @@ static int set_attr(int fd, bool recursive, uint64_t set, uint64_t clear)
 {
 	struct mount_attr attr = { .attr_set = set, .attr_clr = clear };
 
-	return mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0), &attr,
-			     sizeof(attr));
+	return mount_setattr(fd, "",
+			     AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0),
+			     &attr, sizeof(attr));
 }
 
 static int make_tmpfs(uint64_t bytes, uint64_t inodes, const char *mode, unsigned attrs)
@@ -99,8 +103,8 @@ static int attach(int tree, const char *at)
 	return move_mount(tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
-/* mkdir -p beneath dirfd; a leading '/' is taken as the top of it. With last_is_file the last part becomes an
- * empty file. */
+/* mkdir -p beneath dirfd; a leading '/' is taken as the top of it. With last_is_file the
+ * last part becomes an empty file. */
 static int make_point(int dirfd, const char *path, bool last_is_file)
 {
 	char part[1025];
@@ -123,10 +127,13 @@ static int make_point(int dirfd, const char *path, bool last_is_file)
 
 				if (fd < 0)
 					fd = openat(dirfd, part + 1,
-						    O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
+						    O_CREAT | O_EXCL | O_WRONLY |
+							    O_CLOEXEC,
+						    0444);
 				if (fd < 0)
 					return -1;
-			} else if (mkdirat(dirfd, part + 1, 0755) < 0 && errno != EEXIST) {
+			} else if (mkdirat(dirfd, part + 1, 0755) < 0 &&
+				   errno != EEXIST) {
 				return -1;
 			}
 		}
@@ -140,14 +147,17 @@ static const struct {
 	const char *path;
 	unsigned minor;
 } devices[] = {
-	{ "/dev-tree/null", "/old/dev/null", 3 },   { "/dev-tree/zero", "/old/dev/zero", 5 },
-	{ "/dev-tree/full", "/old/dev/full", 7 },   { "/dev-tree/random", "/old/dev/random", 8 },
+	{ "/dev-tree/null", "/old/dev/null", 3 },
+	{ "/dev-tree/zero", "/old/dev/zero", 5 },
+	{ "/dev-tree/full", "/old/dev/full", 7 },
+	{ "/dev-tree/random", "/old/dev/random", 8 },
 	{ "/dev-tree/urandom", "/old/dev/urandom", 9 },
 };
 
-/* The device is checked after it was opened and bound by that descriptor, so that a swapped path gives an
- * error and never another file (CVE-2025-31133). */
-static int bind_device(const char *path, unsigned minor, const char *at, struct sbx_err *err)
+/* The device is checked after it was opened and bound by that descriptor, so that a
+ * swapped path gives an error and never another file (CVE-2025-31133). */
+static int bind_device(const char *path, unsigned minor, const char *at,
+		       struct sbx_err *err)
 {
 	_cleanup_fd_ int node = open_plain(AT_FDCWD, path, O_PATH);
 	_cleanup_fd_ int tree = -1, point = -1;
@@ -156,10 +166,12 @@ static int bind_device(const char *path, unsigned minor, const char *at, struct 
 	if (node < 0 || fstat(node, &st) < 0)
 		return fail(err, "open of a device node");
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, minor))
-		return err_set_plain(err, SBX_AT_JAIL, ENODEV, "a node in /dev is not what it should be");
+		return err_set_plain(err, SBX_AT_JAIL, ENODEV,
+				     "a node in /dev is not what it should be");
 	tree = open_tree(node, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	point = openat(AT_FDCWD, at, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
-	if (tree < 0 || point < 0 || set_attr(tree, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0) < 0 ||
+	if (tree < 0 || point < 0 ||
+	    set_attr(tree, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0) < 0 ||
 	    attach(tree, at) < 0)
 		return fail(err, "bind of a device node");
 	return 0;
@@ -167,7 +179,8 @@ static int bind_device(const char *path, unsigned minor, const char *at, struct 
 
 static int make_dev(struct sbx_err *err)
 {
-	_cleanup_fd_ int tree = make_tmpfs(65536, 32, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+	_cleanup_fd_ int tree = make_tmpfs(65536, 32, "0755",
+					   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 	size_t i;
 	int r;
 
@@ -178,7 +191,8 @@ static int make_dev(struct sbx_err *err)
 		if (r < 0)
 			return r;
 	}
-	if (mkdir("/dev-tree/shm", 0755) < 0 || symlink("/proc/self/fd", "/dev-tree/fd") < 0 ||
+	if (mkdir("/dev-tree/shm", 0755) < 0 ||
+	    symlink("/proc/self/fd", "/dev-tree/fd") < 0 ||
 	    symlink("/proc/self/fd/0", "/dev-tree/stdin") < 0 ||
 	    symlink("/proc/self/fd/1", "/dev-tree/stdout") < 0 ||
 	    symlink("/proc/self/fd/2", "/dev-tree/stderr") < 0)
@@ -198,28 +212,31 @@ int root_begin(struct sbx_err *err)
 	tree = make_tmpfs(16u << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	if (tree < 0)
 		return fail(err, "tmpfs for the jailer's root");
-	/* /tmp is on every machine. What it holds is back in sight as /old/tmp after the pivot. */
+	/* /tmp is on every machine. What it holds is back in sight as /old/tmp after the
+	 * pivot. */
 	if (attach(tree, "/tmp") < 0 || mkdir("/tmp/old", 0755) < 0 ||
 	    syscall(SYS_pivot_root, "/tmp", "/tmp/old") < 0 || chdir("/") < 0)
 		return fail(err, "pivot_root of the jailer");
-	if (mkdir("/trees", 0755) < 0 || mkdir("/mnt", 0755) < 0 || mkdir("/private", 0755) < 0 ||
-	    mkdir("/dev-tree", 0755) < 0)
+	if (mkdir("/trees", 0755) < 0 || mkdir("/mnt", 0755) < 0 ||
+	    mkdir("/private", 0755) < 0 || mkdir("/dev-tree", 0755) < 0)
 		return fail(err, "the jailer's directories");
 	return make_dev(err);
 }
 
 static bool target_ok(const char *target)
 {
-	return target[0] == '/' && target[1] != '\0' && strlen(target) < 1024 && !strstr(target, "/../") &&
-	       !strstr(target, "//");
+	return target[0] == '/' && target[1] != '\0' && strlen(target) < 1024 &&
+	       !strstr(target, "/../") && !strstr(target, "//");
 }
 
-static struct root_entry *entry_new(struct root *root, const char *target, struct sbx_err *err)
+static struct root_entry *entry_new(struct root *root, const char *target,
+				    struct sbx_err *err)
 {
 	struct root_entry *entry = &root->entries[root->count];
 
 	if (root->count >= ROOT_ENTRIES_MAX || !target_ok(target)) {
-		(void)err_set_plain(err, SBX_AT_JAIL, E2BIG, "too many or malformed entries of the root");
+		(void)err_set_plain(err, SBX_AT_JAIL, E2BIG,
+				    "too many or malformed entries of the root");
 		return NULL;
 	}
 	memset(entry, 0, sizeof(*entry));
@@ -227,7 +244,8 @@ static struct root_entry *entry_new(struct root *root, const char *target, struc
 	return entry;
 }
 
-int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd, struct sbx_err *err)
+int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd,
+		   struct sbx_err *err)
 {
 	char inside[4096 + 8] = "/old";
 	_cleanup_fd_ int node = -1, tree = -1;
@@ -236,11 +254,16 @@ int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd, struct sb
 	if (path[0] != '/' || strlen(path) >= 4096)
 		return err_set_plain(err, SBX_AT_GRANT, EINVAL, "not an absolute path");
 	memcpy(inside + 4, path, strlen(path) + 1);
-	/* The engine gives real paths; a symlink that has come since is refused (CVE-2025-52565). */
-	node = open_plain(AT_FDCWD, inside, O_PATH | ((tree_flags & TREE_FILE) ? 0 : O_DIRECTORY));
+	/* The engine gives real paths; a symlink that has come since is refused
+	 * (CVE-2025-52565). */
+	node = open_plain(AT_FDCWD, inside,
+			  O_PATH | ((tree_flags & TREE_FILE) ? 0 : O_DIRECTORY));
 	if (node < 0)
-		return err_set_plain(err, SBX_AT_GRANT, errno, "a directory or file to be shown cannot be opened");
-	tree = open_tree(node, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		return err_set_plain(err, SBX_AT_GRANT, errno,
+				     "a directory or file to be shown cannot be opened");
+	tree = open_tree(node, "",
+			 AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				 AT_RECURSIVE);
 	if (tree < 0)
 		return err_set_plain(err, SBX_AT_GRANT, errno, "open_tree");
 	if (!(tree_flags & TREE_WRITABLE))
@@ -253,8 +276,8 @@ int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd, struct sb
 	return 0;
 }
 
-int root_add_tree(struct root *root, int tree_fd, const char *path, const char *target, bool optional,
-		  struct sbx_err *err)
+int root_add_tree(struct root *root, int tree_fd, const char *path, const char *target,
+		  bool optional, struct sbx_err *err)
 {
 	struct root_entry *entry = entry_new(root, target, err);
 	_cleanup_fd_ int own = -1, point = -1;
@@ -272,11 +295,14 @@ int root_add_tree(struct root *root, int tree_fd, const char *path, const char *
 			return err_set_plain(err, SBX_AT_JAIL, ENAMETOOLONG, "path");
 		memcpy(inside + 4, path, strlen(path) + 1);
 		if (stat(inside, &st) < 0) {
-			if (optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
+			if (optional &&
+			    (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
 				return 0;
 			return fail(err, "stat of a part of the root");
 		}
-		r = root_open_tree(path, TREE_EXEC | (S_ISDIR(st.st_mode) ? 0 : TREE_FILE), &own, err);
+		r = root_open_tree(path,
+				   TREE_EXEC | (S_ISDIR(st.st_mode) ? 0 : TREE_FILE),
+				   &own, err);
 		if (r < 0) {
 			err->stage = SBX_AT_JAIL;
 			return optional ? 0 : r;
@@ -284,26 +310,29 @@ int root_add_tree(struct root *root, int tree_fd, const char *path, const char *
 		tree_fd = own;
 	}
 	if (fstat(tree_fd, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
-		return err_set_plain(err, SBX_AT_JAIL, EINVAL, "a part of the root is neither file nor directory");
+		return err_set_plain(err, SBX_AT_JAIL, EINVAL,
+				     "a part of the root is neither file nor directory");
 	entry->kind = ROOT_TREE;
 	entry->is_file = S_ISREG(st.st_mode);
 	if (entry->is_file)
-		point = openat(AT_FDCWD, at, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
+		point = openat(AT_FDCWD, at, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC,
+			       0444);
 	if ((entry->is_file ? point < 0 : mkdir(at, 0755) < 0) || attach(tree_fd, at) < 0)
 		return fail(err, "attaching a part of the root");
 	root->count++;
 	return 0;
 }
 
-int root_add_text(struct root *root, enum root_kind kind, const char *target, const char *text,
-		  struct sbx_err *err)
+int root_add_text(struct root *root, enum root_kind kind, const char *target,
+		  const char *text, struct sbx_err *err)
 {
 	struct root_entry *entry = entry_new(root, target, err);
 
 	if (!entry)
 		return -E2BIG;
 	if (strlen(text) >= sizeof(entry->text))
-		return err_set_plain(err, SBX_AT_JAIL, EMSGSIZE, "a made-up file is too long");
+		return err_set_plain(err, SBX_AT_JAIL, EMSGSIZE,
+				     "a made-up file is too long");
 	entry->kind = kind;
 	memcpy(entry->text, text, strlen(text) + 1);
 	root->count++;
@@ -339,17 +368,21 @@ static int place(const struct root_entry *entry, uint32_t index, struct sbx_err 
 		if (make_point(top, entry->target, entry->is_file) < 0 && errno != EROFS)
 			return fail(err, "a mount point in the new root");
 		tree_path(index, at);
-		/* Recursive, since a tree's inner mounts are locked to it in this user namespace. */
-		tree = open_tree(AT_FDCWD, at, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		/* Recursive, since a tree's inner mounts are locked to it in this user
+		 * namespace. */
+		tree = open_tree(AT_FDCWD, at,
+				 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 		if (tree < 0 || attach(tree, full) < 0)
 			return fail(err, "mounting a part of the new root");
 		return 0;
 	case ROOT_LINK:
-		if (symlinkat(entry->text, top, entry->target + 1) < 0 && errno != EEXIST && errno != EROFS)
+		if (symlinkat(entry->text, top, entry->target + 1) < 0 &&
+		    errno != EEXIST && errno != EROFS)
 			return fail(err, "symlink in the new root");
 		return 0;
 	case ROOT_FILE:
-		file = openat(top, entry->target + 1, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0444);
+		file = openat(top, entry->target + 1,
+			      O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0444);
 		if (file < 0 || fd_write_all(file, entry->text, strlen(entry->text)) < 0)
 			return fail(err, "a made-up file in the new root");
 		return 0;
@@ -357,7 +390,8 @@ static int place(const struct root_entry *entry, uint32_t index, struct sbx_err 
 	return err_set_plain(err, SBX_AT_JAIL, EINVAL, "unknown entry of the root");
 }
 
-static int place_private(const struct root_private *priv, int *ret_fd, struct sbx_err *err)
+static int place_private(const struct root_private *priv, int *ret_fd,
+			 struct sbx_err *err)
 {
 	static const struct {
 		const char *from, *to;
@@ -367,7 +401,8 @@ static int place_private(const struct root_private *priv, int *ret_fd, struct sb
 		{ "/private/shm", "/mnt/dev/shm", 01777 },
 		{ "/private/work", "/mnt/work", 0755 },
 	};
-	_cleanup_fd_ int fs = make_tmpfs(priv->bytes, priv->inodes, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	_cleanup_fd_ int fs = make_tmpfs(priv->bytes, priv->inodes, "0755",
+					 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	size_t i;
 
 	if (fs < 0 || attach(fs, "/private") < 0)
@@ -375,9 +410,11 @@ static int place_private(const struct root_private *priv, int *ret_fd, struct sb
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		_cleanup_fd_ int tree = -1;
 
-		if (mkdir(parts[i].from, 0755) < 0 || chmod(parts[i].from, parts[i].mode) < 0)
+		if (mkdir(parts[i].from, 0755) < 0 ||
+		    chmod(parts[i].from, parts[i].mode) < 0)
 			return fail(err, "directories of the private tmpfs");
-		tree = open_tree(AT_FDCWD, parts[i].from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		tree = open_tree(AT_FDCWD, parts[i].from,
+				 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 		if (tree < 0 || attach(tree, parts[i].to) < 0)
 			return fail(err, "binding the private tmpfs");
 	}
@@ -390,11 +427,13 @@ static int place_proc(struct sbx_err *err)
 	_cleanup_fd_ int fs = fsopen("proc", FSOPEN_CLOEXEC);
 	_cleanup_fd_ int tree = -1;
 
-	/* subset=pid (5.8): no /proc/sys, /proc/kcore or any other file of the machine's. */
+	/* subset=pid (5.8): no /proc/sys, /proc/kcore or any other file of the
+	 * machine's. */
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "subset", "pid", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fail(err, "a private /proc");
-	tree = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	tree = fsmount(fs, FSMOUNT_CLOEXEC,
+		       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (tree < 0 || attach(tree, "/mnt/proc") < 0)
 		return fail(err, "mounting a private /proc");
 	return 0;
@@ -402,7 +441,8 @@ static int place_proc(struct sbx_err *err)
 
 static int place_extension(const char *from, struct sbx_err *err)
 {
-	_cleanup_fd_ int fs = make_tmpfs(32u << 20, 8, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	_cleanup_fd_ int fs = make_tmpfs(32u << 20, 8, "0755",
+					 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	_cleanup_fd_ int in = open(from, O_RDONLY | O_CLOEXEC);
 	_cleanup_fd_ int out = -1;
 	char chunk[65536];
@@ -423,11 +463,13 @@ static int place_extension(const char *from, struct sbx_err *err)
 	return 0;
 }
 
-int root_enter(const struct root *root, const struct root_private *priv, struct root_view *ret,
-	       struct sbx_err *err)
+int root_enter(const struct root *root, const struct root_private *priv,
+	       struct root_view *ret, struct sbx_err *err)
 {
-	static const char *const points[] = { "/mnt/dev", "/mnt/proc", "/mnt/tmp", "/mnt/work", "/mnt/.sbx" };
-	_cleanup_fd_ int tree = make_tmpfs(4u << 20, 2048, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	static const char *const points[] = { "/mnt/dev", "/mnt/proc", "/mnt/tmp",
+					      "/mnt/work", "/mnt/.sbx" };
+	_cleanup_fd_ int tree = make_tmpfs(4u << 20, 2048, "0755",
+					   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	_cleanup_fd_ int rw = -1, dev = -1, private_fd = -1;
 	uint32_t i;
 	int r;
@@ -438,23 +480,29 @@ int root_enter(const struct root *root, const struct root_private *priv, struct 
 		if (mkdir(points[i], 0755) < 0)
 			return fail(err, "directories of the new root");
 	for (i = 0; i < root->count; i++) {
-		r = in_private(root->entries[i].target) ? 0 : place(&root->entries[i], i, err);
+		r = in_private(root->entries[i].target)
+			    ? 0
+			    : place(&root->entries[i], i, err);
 		if (r < 0)
 			return r;
 	}
-	dev = open_tree(AT_FDCWD, "/dev-tree", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	dev = open_tree(AT_FDCWD, "/dev-tree",
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (dev < 0 || attach(dev, "/mnt/dev") < 0)
 		return fail(err, "mounting /dev");
 	r = place_private(priv, &private_fd, err);
 	if (r < 0)
 		return r;
-	/* An interpreter or a venv below /tmp lies over the private tmpfs, not under it. */
+	/* An interpreter or a venv below /tmp lies over the private tmpfs, not under
+	 * it. */
 	for (i = 0; i < root->count; i++) {
-		r = in_private(root->entries[i].target) ? place(&root->entries[i], i, err) : 0;
+		r = in_private(root->entries[i].target) ? place(&root->entries[i], i, err)
+							: 0;
 		if (r < 0)
 			return r;
 	}
-	/* While the starter's /proc is still in sight: the kernel mounts a new one only for who sees one whole. */
+	/* While the starter's /proc is still in sight: the kernel mounts a new one only
+	 * for who sees one whole. */
 	if (priv->proc && (r = place_proc(err)) < 0)
 		return r;
 	if (priv->extension && (r = place_extension(priv->extension, err)) < 0)
@@ -462,16 +510,18 @@ int root_enter(const struct root *root, const struct root_private *priv, struct 
 	rw = open_tree(AT_FDCWD, "/mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (rw < 0 || set_attr(tree, false, MOUNT_ATTR_RDONLY, 0) < 0)
 		return fail(err, "read-only root");
-	/* pivot_root(2), "pivot_root(".", ".")": the old root lies over the new one, then goes, with all in it. */
-	if (chdir("/mnt") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	/* pivot_root(2), "pivot_root(".", ".")": the old root lies over the new one, then
+	 * goes, with all in it. */
+	if (chdir("/mnt") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return fail(err, "pivot_root");
 	ret->rw_fd = fd_take(&rw);
 	ret->private_fd = fd_take(&private_fd);
 	return 0;
 }
 
-int root_grant(const struct root_view *view, int tree_fd, const char *path, struct sbx_err *err)
+int root_grant(const struct root_view *view, int tree_fd, const char *path,
+	       struct sbx_err *err)
 {
 	_cleanup_fd_ int point = -1, top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
@@ -482,25 +532,33 @@ int root_grant(const struct root_view *view, int tree_fd, const char *path, stru
 	is_file = !S_ISDIR(st.st_mode);
 	point = open_plain(AT_FDCWD, path, O_PATH);
 	if (point < 0) {
-		/* In the root's own tmpfs by its writable descriptor; in the private one directly. */
-		if (make_point(view->rw_fd, path, is_file) < 0 || (point = open_plain(AT_FDCWD, path, O_PATH)) < 0)
+		/* In the root's own tmpfs by its writable descriptor; in the private one
+		 * directly. */
+		if (make_point(view->rw_fd, path, is_file) < 0 ||
+		    (point = open_plain(AT_FDCWD, path, O_PATH)) < 0)
 			if (make_point(top, path, is_file) < 0)
-				return err_set_plain(err, SBX_AT_GRANT, errno,
-						     "no place for a granted directory: it lies in one "
-						     "that every program sees read-only");
+				return err_set_plain(
+					err, SBX_AT_GRANT, errno,
+					"no place for a granted directory: it lies in one "
+					"that every program sees read-only");
 		if (point < 0)
 			point = open_plain(AT_FDCWD, path, O_PATH);
 		if (point < 0)
-			return err_set_plain(err, SBX_AT_GRANT, errno, "the place of a granted directory");
+			return err_set_plain(err, SBX_AT_GRANT, errno,
+					     "the place of a granted directory");
 	}
-	if (move_mount(tree_fd, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return err_set_plain(err, SBX_AT_GRANT, errno, "mounting a granted directory");
+	if (move_mount(tree_fd, "", point, "",
+		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_set_plain(err, SBX_AT_GRANT, errno,
+				     "mounting a granted directory");
 	return 0;
 }
 
-int root_resize(const struct root_view *view, uint64_t bytes, uint64_t inodes, struct sbx_err *err)
+int root_resize(const struct root_view *view, uint64_t bytes, uint64_t inodes,
+		struct sbx_err *err)
 {
-	_cleanup_fd_ int fs = fspick(view->private_fd, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC);
+	_cleanup_fd_ int fs = fspick(view->private_fd, "",
+				     FSPICK_EMPTY_PATH | FSPICK_CLOEXEC);
 	char size[24], count[24];
 
 	number_text(bytes, size);

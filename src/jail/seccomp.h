@@ -8,8 +8,10 @@
 
 #include "sbx.h"
 
-/* code: struct sock_filter[], len bytes. With listener the descriptor of user notification comes back in
+/* code: struct sock_filter[], len bytes. With listener the descriptor of user
+ * notification comes back in
  * *ret_listener (close-on-exec), else -1. no_new_privs must be set. */
-int seccomp_apply(const void *code, size_t len, bool listener, int *ret_listener, struct sbx_err *err);
+int seccomp_apply(const void *code, size_t len, bool listener, int *ret_listener,
+		  struct sbx_err *err);
 
 #endif

@@ -34,16 +34,21 @@
 #include "jail/supervise.h"
 
 #define PROCESSES_MAX 1024 /* told apart; of those beyond only the sums are known */
-#define OBJECTS_MAX 64	   /* shared anonymous objects told apart; those beyond count once for each mapping */
-#define STOPPED_MAX 32	   /* processes remembered to have stopped by themselves */
+#define OBJECTS_MAX \
+	64 /* shared anonymous objects told apart; those beyond count once for each mapping */
+#define STOPPED_MAX 32 /* processes remembered to have stopped by themselves */
 #define TICK_MIN_US 1000u
 #define TICK_MAX_US 20000u
-#define STOPPED_TICK_US 4000u	   /* while stopped: how long one that was woken by another may run unseen */
-#define TURN_US 10000u		   /* what is handed out at once: the share of so much time */
-#define FILL_BYTES_PER_US 4000u	   /* how fast a program fills memory at most, for when to look again */
-#define SHARED_AGE_US 50000u	   /* mappings are looked through again after this at the latest */
+#define STOPPED_TICK_US \
+	4000u /* while stopped: how long one that was woken by another may run unseen */
+#define TURN_US 10000u /* what is handed out at once: the share of so much time */
+#define FILL_BYTES_PER_US \
+	4000u /* how fast a program fills memory at most, for when to look again */
+#define SHARED_AGE_US \
+	50000u /* mappings are looked through again after this at the latest */
 #define HOLD_TRIES 24
-#define EVASION_US 1000000u	   /* CPU used, a core, while stopped: more is no system call that ends */
+#define EVASION_US \
+	1000000u /* CPU used, a core, while stopped: more is no system call that ends */
 #define PAGE 4096u
 #define CLOCK_TICK_US 10000u /* USER_HZ, 100 on every Linux ABI that we know */
 
@@ -53,18 +58,20 @@ struct process {
 	bool duplicate; /* shares another's memory (vfork) */
 	uint32_t threads;
 	uint64_t anon_bytes, size_bytes;
-	char memory_of[16]; /* directory in /proc to ask about its memory: its own, or that of a living thread */
+	char memory_of
+		[16]; /* directory in /proc to ask about its memory: its own, or that of a living thread */
 };
 
 struct look {
-	uint32_t count;	  /* of processes, also those beyond the table */
+	uint32_t count; /* of processes, also those beyond the table */
 	uint32_t threads;
 	uint64_t anon_bytes, largest_bytes, beyond_bytes, size_bytes;
 	uint64_t faults, cpu_us, set; /* set: changes with the processes that are there */
 };
 
 struct object {
-	uint64_t inode, bytes; /* largest extent ever seen: pages outside of what is mapped now are there, too */
+	uint64_t inode,
+		bytes; /* largest extent ever seen: pages outside of what is mapped now are there, too */
 	uint64_t seen;
 };
 
@@ -81,13 +88,16 @@ struct state {
 	uint32_t by_itself_count;
 	pid_t by_itself[STOPPED_MAX];
 	/* the last exact look */
-	uint64_t exact_bytes, exact_at_us, exact_cost_us, exact_faults, exact_anon, exact_set;
+	uint64_t exact_bytes, exact_at_us, exact_cost_us, exact_faults, exact_anon,
+		exact_set;
 	/* the last look through the mappings */
-	uint64_t shared_bytes, shared_at_us, shared_cost_us, shared_size, shared_set, round;
+	uint64_t shared_bytes, shared_at_us, shared_cost_us, shared_size, shared_set,
+		round;
 	uint32_t object_count;
 	struct object objects[OBJECTS_MAX];
 };
-_Static_assert(sizeof(struct state) <= sizeof(((struct supervise *)0)->opaque), "supervise.h has too little room");
+_Static_assert(sizeof(struct state) <= sizeof(((struct supervise *)0)->opaque),
+	       "supervise.h has too little room");
 
 static struct process table[PROCESSES_MAX];
 
@@ -147,7 +157,8 @@ static void join(char *ret, const char *a, const char *b)
 }
 
 /* One read(2) of a small file. Length, 0 if the process is gone, or -errno. */
-static ssize_t slurp(int proc_fd, const char *dir, const char *file, char *ret, size_t size)
+static ssize_t slurp(int proc_fd, const char *dir, const char *file, char *ret,
+		     size_t size)
 {
 	char path[64];
 	_cleanup_fd_ int fd = -1;
@@ -232,9 +243,11 @@ struct looking {
 	struct look look;
 };
 
-/* Anonymous memory of the process (or thread) with this directory. Falls back to statm, which knows no swap, where a
- * long list of groups pushes the numbers out of sight. False: it has none, or is gone. */
-static int memory_of(int proc_fd, const char *dir, uint64_t *ret_anon, uint64_t *ret_size, bool *ret_has)
+/* Anonymous memory of the process (or thread) with this directory. Falls back to statm,
+ * which knows no swap, where a long list of groups pushes the numbers out of sight.
+ * False: it has none, or is gone. */
+static int memory_of(int proc_fd, const char *dir, uint64_t *ret_anon, uint64_t *ret_size,
+		     bool *ret_has)
 {
 	char text[4096];
 	uint64_t swap = 0, anon = 0;
@@ -303,7 +316,8 @@ struct stat_line {
 	uint64_t faults, children_us, start;
 };
 
-/* proc_pid_stat(5). The name in parentheses may hold anything: what counts begins behind the last one. */
+/* proc_pid_stat(5). The name in parentheses may hold anything: what counts begins behind
+ * the last one. */
 static bool parse_stat(const char *text, struct process *p, struct stat_line *ret)
 {
 	const char *at = strrchr(text, ')');
@@ -392,8 +406,9 @@ static int look(struct state *st, struct look *ret)
 
 /* ---- memory, exactly ---- */
 
-/* Between vfork and exec the child is its parent's memory, and would count once more. Whether two share memory tells
- * kcmp(2); where the kernel has none, that the parent waits in the way that vfork does. */
+/* Between vfork and exec the child is its parent's memory, and would count once more.
+ * Whether two share memory tells kcmp(2); where the kernel has none, that the parent
+ * waits in the way that vfork does. */
 static void mark_duplicates(struct look *look)
 {
 	uint32_t n = in_table(look), i, k;
@@ -403,11 +418,13 @@ static void mark_duplicates(struct look *look)
 
 		for (k = 0; k < n && table[k].pid != p->ppid; k++)
 			;
-		if (k == n || k == i || p->anon_bytes == 0 || p->size_bytes != table[k].size_bytes)
+		if (k == n || k == i || p->anon_bytes == 0 ||
+		    p->size_bytes != table[k].size_bytes)
 			continue;
 		long same = syscall(SYS_kcmp, p->pid, table[k].pid, KCMP_VM, 0, 0);
 
-		p->duplicate = same == 0 || (same < 0 && errno == ENOSYS && table[k].state == 'D');
+		p->duplicate = same == 0 ||
+			       (same < 0 && errno == ENOSYS && table[k].state == 'D');
 		if (p->duplicate)
 			look->anon_bytes = above(look->anon_bytes, p->anon_bytes);
 	}
@@ -425,10 +442,12 @@ static int exact(struct state *st, const struct look *look, uint64_t *ret_bytes)
 
 		if (p->duplicate || p->anon_bytes == 0)
 			continue;
-		got = slurp(st->proc_fd, p->memory_of, "smaps_rollup", text, sizeof(text));
+		got = slurp(st->proc_fd, p->memory_of, "smaps_rollup", text,
+			    sizeof(text));
 		if (got == 0)
 			continue;
-		/* A program that may be executed but not read lets nobody look at its pages. */
+		/* A program that may be executed but not read lets nobody look at its
+		 * pages. */
 		if (got == -EACCES || got == -EPERM) {
 			sum += p->anon_bytes;
 			continue;
@@ -437,7 +456,8 @@ static int exact(struct state *st, const struct look *look, uint64_t *ret_bytes)
 			return (int)got;
 		swap = 0;
 		(void)kilobytes(text, "SwapPss:", &swap);
-		sum += kilobytes(text, "Pss_Anon:", &pss) ? pss + swap : p->anon_bytes; /* 5.4 */
+		sum += kilobytes(text, "Pss_Anon:", &pss) ? pss + swap
+							  : p->anon_bytes; /* 5.4 */
 	}
 	*ret_bytes = sum;
 	return 0;
@@ -460,7 +480,8 @@ static void add_object(struct state *st, uint64_t inode, uint64_t bytes, uint64_
 		return;
 	}
 	if (st->object_count < OBJECTS_MAX)
-		st->objects[st->object_count++] = (struct object){ inode, bytes, st->round };
+		st->objects[st->object_count++] = (struct object){ inode, bytes,
+								   st->round };
 	else
 		*beyond += bytes;
 }
@@ -468,7 +489,8 @@ static void add_object(struct state *st, uint64_t inode, uint64_t bytes, uint64_
 /* `start-end perms offset dev inode   path` */
 static void mapping(struct state *st, const char *line, uint64_t *beyond)
 {
-	static const char *const kinds[] = { "/dev/zero", "/memfd:", "/SYSV", "/anon_hugepage" };
+	static const char *const kinds[] = { "/dev/zero", "/memfd:", "/SYSV",
+					     "/anon_hugepage" };
 	uint64_t start, end, offset, inode;
 	const char *at = line;
 	size_t i;
@@ -504,7 +526,10 @@ static int mappings_of(struct state *st, const char *dir, uint64_t *beyond)
 	join(path, dir, "maps");
 	fd = openat(st->proc_fd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) /* gone, or not to be read: its rss is what is known of it */
-		return errno == ENOENT || errno == ESRCH || errno == EACCES || errno == EPERM ? 0 : -errno;
+		return errno == ENOENT || errno == ESRCH || errno == EACCES ||
+				       errno == EPERM
+			       ? 0
+			       : -errno;
 	while ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0) {
 		char *line = text, *end;
 
@@ -531,7 +556,9 @@ static int look_at_shared(struct state *st, const struct look *look, uint64_t no
 
 	st->round++;
 	for (i = 0; i < n; i++) {
-		r = table[i].anon_bytes || table[i].size_bytes ? mappings_of(st, table[i].memory_of, &sum) : 0;
+		r = table[i].anon_bytes || table[i].size_bytes
+			    ? mappings_of(st, table[i].memory_of, &sum)
+			    : 0;
 		if (r < 0)
 			return r;
 	}
@@ -567,8 +594,8 @@ static struct state *state_of(struct supervise *s)
 	return (struct state *)(void *)s->opaque;
 }
 
-int supervise_begin(struct supervise *s, const struct supervise_limits *limits, int proc_fd, int tmpfs_fd,
-		    struct sbx_err *err)
+int supervise_begin(struct supervise *s, const struct supervise_limits *limits,
+		    int proc_fd, int tmpfs_fd, struct sbx_err *err)
 {
 	struct state *st = state_of(s);
 	struct look seen;
@@ -580,7 +607,8 @@ int supervise_begin(struct supervise *s, const struct supervise_limits *limits, 
 	st->proc_fd = proc_fd;
 	st->tmpfs_fd = tmpfs_fd;
 	if (proc_fd < 0)
-		return err_set_plain(err, SBX_AT_WALL, ENOENT, "limits without a cgroup need a private /proc");
+		return err_set_plain(err, SBX_AT_WALL, ENOENT,
+				     "limits without a cgroup need a private /proc");
 	r = look(st, &seen);
 	if (r == 0) {
 		mark_duplicates(&seen);
@@ -591,8 +619,11 @@ int supervise_begin(struct supervise *s, const struct supervise_limits *limits, 
 	if (r == 0)
 		r = tmpfs_bytes(st, &st->tmpfs_base);
 	if (r < 0)
-		return err_set_plain(err, SBX_AT_WALL, -r, "the supervisor cannot see its jail");
-	st->cores = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
+		return err_set_plain(err, SBX_AT_WALL, -r,
+				     "the supervisor cannot see its jail");
+	st->cores = sched_getaffinity(0, sizeof(cores), &cores) == 0
+			    ? (uint32_t)CPU_COUNT(&cores)
+			    : 1;
 	st->anon_base = seen.anon_bytes;
 	st->shared_base = st->shared_bytes;
 	st->exact_bytes = st->exact_base;
@@ -613,9 +644,11 @@ void supervise_reaped(struct supervise *s, uint64_t cpu_us)
 
 /* ---- tick: memory ---- */
 
-static bool exact_is_stale(const struct state *st, const struct look *look, uint64_t room, uint64_t now)
+static bool exact_is_stale(const struct state *st, const struct look *look, uint64_t room,
+			   uint64_t now)
 {
-	uint64_t grown = above(look->anon_bytes, st->exact_anon) + above(look->faults, st->exact_faults) * PAGE;
+	uint64_t grown = above(look->anon_bytes, st->exact_anon) +
+			 above(look->faults, st->exact_faults) * PAGE;
 
 	/* Never for more than a tenth of the time. */
 	if (now < st->exact_at_us + 10 * st->exact_cost_us)
@@ -627,10 +660,12 @@ static bool exact_is_stale(const struct state *st, const struct look *look, uint
 }
 
 /* 1: exceeded, 0: within, -errno. */
-static int check_memory(struct supervise *s, struct look *look, uint64_t now, uint64_t *ret_room)
+static int check_memory(struct supervise *s, struct look *look, uint64_t now,
+			uint64_t *ret_room)
 {
 	struct state *st = state_of(s);
-	uint64_t limit = s->limits.memory_bytes, tmpfs = 0, fixed, lower, upper, best, used;
+	uint64_t limit = s->limits.memory_bytes, tmpfs = 0, fixed, lower, upper, best,
+		 used;
 	int r;
 
 	r = tmpfs_bytes(st, &tmpfs);
@@ -666,7 +701,8 @@ static int check_memory(struct supervise *s, struct look *look, uint64_t now, ui
 		}
 		best = above(st->exact_bytes, st->exact_base) + fixed;
 	} else {
-		/* The sum is right for one process and too much for several, the largest too little. */
+		/* The sum is right for one process and too much for several, the largest
+		 * too little. */
 		best = above(look->anon_bytes, st->anon_base) + fixed;
 	}
 	if (best < lower)
@@ -681,7 +717,8 @@ static int check_memory(struct supervise *s, struct look *look, uint64_t now, ui
 
 /* ---- tick: CPU ---- */
 
-/* Reaches everything of this pid namespace but ourselves (kill(2)), and no fork in progress escapes it. */
+/* Reaches everything of this pid namespace but ourselves (kill(2)), and no fork in
+ * progress escapes it. */
 static int signal_all(int sig)
 {
 	if (kill(-1, sig) == 0 || errno == ESRCH)
@@ -699,8 +736,8 @@ static uint64_t clocks(const struct look *look)
 	return sum;
 }
 
-/* Processes that send SIGCONT to each other all the time take a stop back before it is seen. Each try is a toss of a
- * coin for them: it is repeated until no clock moves. */
+/* Processes that send SIGCONT to each other all the time take a stop back before it is
+ * seen. Each try is a toss of a coin for them: it is repeated until no clock moves. */
 static int hold_all(const struct look *look)
 {
 	const struct timespec moment = { .tv_nsec = 50000 };
@@ -742,16 +779,18 @@ static int continue_all(struct state *st, const struct look *look)
 	if (st->by_itself_count == 0 || look->count > PROCESSES_MAX)
 		return signal_all(SIGCONT);
 	for (i = 0; i < n; i++) {
-		for (k = 0; k < st->by_itself_count && st->by_itself[k] != table[i].pid; k++)
+		for (k = 0; k < st->by_itself_count && st->by_itself[k] != table[i].pid;
+		     k++)
 			;
-		if (k == st->by_itself_count && kill(table[i].pid, SIGCONT) < 0 && errno != ESRCH)
+		if (k == st->by_itself_count && kill(table[i].pid, SIGCONT) < 0 &&
+		    errno != ESRCH)
 			return -errno;
 	}
 	return 0;
 }
 
-static int take_turns(struct supervise *s, const struct look *look, uint64_t elapsed_us, uint64_t used_us,
-		      uint64_t *ret_wait_us)
+static int take_turns(struct supervise *s, const struct look *look, uint64_t elapsed_us,
+		      uint64_t used_us, uint64_t *ret_wait_us)
 {
 	struct state *st = state_of(s);
 	int64_t percent = (int64_t)s->limits.cpu_percent;
@@ -765,7 +804,8 @@ static int take_turns(struct supervise *s, const struct look *look, uint64_t ela
 		st->bucket_us = 2 * turn;
 	if (st->stopped) {
 		st->evaded_us += used_us;
-		/* What was in the kernel goes on until it leaves it; beyond that someone wakes them. */
+		/* What was in the kernel goes on until it leaves it; beyond that someone
+		 * wakes them. */
 		if (st->evaded_us > (uint64_t)EVASION_US * st->cores)
 			return -EPERM;
 		if (st->bucket_us >= turn)
@@ -795,7 +835,8 @@ static int take_turns(struct supervise *s, const struct look *look, uint64_t ela
 int supervise_tick(struct supervise *s)
 {
 	struct state *st = state_of(s);
-	uint64_t began = now_us(), elapsed = above(began, st->last_us), wait = TICK_MAX_US, room, total, used, cost;
+	uint64_t began = now_us(), elapsed = above(began, st->last_us),
+		 wait = TICK_MAX_US, room, total, used, cost;
 	struct look seen;
 	int r;
 
@@ -808,7 +849,8 @@ int supervise_tick(struct supervise *s)
 		return r;
 	cost = 50 * (now_us() - began);
 	st->last_us = began;
-	/* The sum falls for a moment when a process ends between two readings, and is made up for by the next. */
+	/* The sum falls for a moment when a process ends between two readings, and is
+	 * made up for by the next. */
 	total = seen.cpu_us + st->reaped_us;
 	used = above(total, st->cpu_seen_us);
 	st->cpu_seen_us += used;
@@ -833,5 +875,7 @@ int supervise_tick(struct supervise *s)
 		wait = room / FILL_BYTES_PER_US;
 	if (wait < cost)
 		wait = cost;
-	return (int)(wait < TICK_MIN_US ? TICK_MIN_US : wait > TICK_MAX_US ? TICK_MAX_US : wait);
+	return (int)(wait < TICK_MIN_US   ? TICK_MIN_US
+		     : wait > TICK_MAX_US ? TICK_MAX_US
+					  : wait);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: tries each wall for real (walls_probe.h): enters the namespace and looks whether it holds, denies itself
- *   something and looks whether it is denied.
- * Process: a child of the engine or of the command, with the rights that these have; single thread.
+ * Purpose: tries each wall for real (walls_probe.h): enters the namespace and looks
+ *   whether it holds, denies itself something and looks whether it is denied.
+ * Process: a child of the engine or of the command, with the rights that these have;
+ * single thread.
  * Trusts: the kernel.
- * Invariants: a probe ends within PROBE_MS, by SIGKILL if need be; what it starts dies with it. The child raises no
- *   SIGCHLD, so that nobody's handler sees it. Nothing that a probe does is visible outside of its child. */
+ * Invariants: a probe ends within PROBE_MS, by SIGKILL if need be; what it starts dies
+ *   with it. The child raises no SIGCHLD, so that nobody's handler sees it. Nothing that
+ *   a probe does is visible outside of its child. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -40,9 +42,9 @@
 
 #define PROBE_MS 2000
 #define INSIDE_UID 1000
-#define NAMESPACES                                                                                        \
-	(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
-	 CLONE_NEWCGROUP)
+#define NAMESPACES                                                                  \
+	(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | \
+	 CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 struct probe {
 	/* before: */
@@ -57,7 +59,8 @@ struct probe {
 };
 
 /* The child's sentence; returns -errnum. */
-__attribute__((format(printf, 3, 4))) static int say(struct probe *p, int errnum, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int say(struct probe *p, int errnum,
+						     const char *fmt, ...)
 {
 	va_list args;
 
@@ -81,7 +84,8 @@ static int map_ids(struct probe *p)
 	char map[48];
 	int r;
 
-	/* user_namespaces(7): who may not set groups may map its own after giving that up. */
+	/* user_namespaces(7): who may not set groups may map its own after giving that
+	 * up. */
 	(void)fd_write_file(AT_FDCWD, "/proc/self/setgroups", "deny");
 	(void)snprintf(map, sizeof(map), "%d %u 1", INSIDE_UID, (unsigned)p->gid);
 	r = fd_write_file(AT_FDCWD, "/proc/self/gid_map", map);
@@ -98,8 +102,8 @@ static int map_ids(struct probe *p)
 
 static int try_user(struct probe *p)
 {
-	/* The ids are mapped by now. A namespace can be had and be worth nothing: where AppArmor restricts it, its
-	 * capabilities are refused when they are used. */
+	/* The ids are mapped by now. A namespace can be had and be worth nothing: where
+	 * AppArmor restricts it, its capabilities are refused when they are used. */
 	if (unshare(CLONE_NEWUTS) < 0)
 		return say(p, errno, "using a capability in a new user namespace");
 	return say(p, 0, "uid %u outside is %d inside", (unsigned)p->uid, INSIDE_UID);
@@ -125,7 +129,8 @@ static int try_net(struct probe *p)
 
 	if (fd < 0)
 		return say(p, errno, "a socket in a new network namespace");
-	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0 || errno != ENETUNREACH)
+	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0 ||
+	    errno != ENETUNREACH)
 		return say(p, EPERM, "the network is still to be reached");
 	return say(p, 0, "no network is to be reached from inside");
 }
@@ -187,7 +192,9 @@ static int try_time(struct probe *p)
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
-			      (uint64_t)now.tv_sec >= p->monotonic_s + 1000000 ? 0 : 1);
+				      (uint64_t)now.tv_sec >= p->monotonic_s + 1000000
+			      ? 0
+			      : 1);
 	}
 	if (waitpid(pid, &status, 0) != pid || status != 0)
 		return say(p, EPERM, "the clock did not move");
@@ -196,7 +203,9 @@ static int try_time(struct probe *p)
 
 static int private_mounts(struct probe *p)
 {
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? say(p, errno, "making mounts private") : 0;
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0
+		       ? say(p, errno, "making mounts private")
+		       : 0;
 }
 
 static int try_proc(struct probe *p)
@@ -208,11 +217,14 @@ static int try_proc(struct probe *p)
 	if (private_mounts(p) < 0)
 		return -p->errnum;
 	fs = fsopen("proc", FSOPEN_CLOEXEC);
-	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "subset", "pid", 0) < 0 || /* 5.8 */
+	if (fs < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "subset", "pid", 0) < 0 || /* 5.8 */
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return say(p, errno, "a new /proc with subset=pid");
-	tree = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	if (tree < 0 || move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	tree = fsmount(fs, FSMOUNT_CLOEXEC,
+		       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (tree < 0 ||
+	    move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return say(p, errno, "mounting a new /proc");
 	n = readlink("/proc/self", self, sizeof(self));
 	if (n != 1 || self[0] != '1' || access("/proc/sys", F_OK) == 0)
@@ -224,10 +236,11 @@ static int try_mount(struct probe *p)
 {
 	if (private_mounts(p) < 0)
 		return -p->errnum;
-	if (mount("probe", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0755") < 0)
+	if (mount("probe", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0755") <
+	    0)
 		return say(p, errno, "mounting a tmpfs");
-	if (chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	if (chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return say(p, errno, "pivot_root");
 	if (access("/usr", F_OK) == 0 || access("/proc", F_OK) == 0)
 		return say(p, EPERM, "the starter's files are in sight");
@@ -250,17 +263,21 @@ static int try_caps(struct probe *p)
 
 static int try_landlock(struct probe *p)
 {
-	struct k_landlock_ruleset_attr attr = { .handled_access_fs = LANDLOCK_ACCESS_FS_READ_DIR };
+	struct k_landlock_ruleset_attr attr = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_READ_DIR
+	};
 	_cleanup_fd_ int ruleset = -1, fd = -1;
 	struct sbx_err err = { 0 };
 	int abi = landlock_abi(), r;
 
 	if (abi == 0)
-		return say(p, EOPNOTSUPP, "this kernel has no Landlock, or it is not switched on");
+		return say(p, EOPNOTSUPP,
+			   "this kernel has no Landlock, or it is not switched on");
 	r = caps_no_new_privs(&err);
 	if (r < 0)
 		return say_err(p, r, &err);
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
+			       sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0 || syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		return say(p, errno, "entering a Landlock domain");
 	fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -289,8 +306,10 @@ static int answer_one(struct probe *p, int listener)
 		return say(p, E2BIG, "seccomp notifications are larger than known");
 	memset(&in, 0, sizeof(in));
 	memset(&out, 0, sizeof(out));
-	if (poll(&ready, 1, PROBE_MS / 2) != 1 || ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &in) < 0)
-		return say(p, errno ? errno : ETIMEDOUT, "receiving a seccomp notification");
+	if (poll(&ready, 1, PROBE_MS / 2) != 1 ||
+	    ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &in) < 0)
+		return say(p, errno ? errno : ETIMEDOUT,
+			   "receiving a seccomp notification");
 	out.resp.id = in.notif.id;
 	out.resp.error = -EXDEV;
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &out) < 0)
@@ -349,7 +368,8 @@ static int try_rlimits(struct probe *p)
 			break;
 	}
 	r = errno;
-	/* They are the child's, and all go with it, but what comes next needs some. Not as a range: they fill gaps. */
+	/* They are the child's, and all go with it, but what comes next needs some. Not
+	 * as a range: they fill gaps. */
 	for (int k = 0; k < i; k++)
 		(void)close(opened[k]);
 	if (i == 32 || r != EMFILE)
@@ -359,13 +379,13 @@ static int try_rlimits(struct probe *p)
 	return say(p, 0, "open files, file size and core dumps are bounded");
 }
 
-/* The order matters: /proc is needed until it is replaced, everything else until the root is, capabilities until they
- * are dropped, and a filter comes last, as in child.c. */
+/* The order matters: /proc is needed until it is replaced, everything else until the root
+ * is, capabilities until they are dropped, and a filter comes last, as in child.c. */
 static int try_together(struct probe *p)
 {
-	static int (*const steps[])(struct probe *p) = {
-		try_pid, try_time, try_ipc,  try_cgroup,   try_uts,	 try_net,
-		try_proc, try_mount, try_rlimits, try_caps, try_landlock, try_seccomp,
+	static int (*const steps[])(struct probe * p) = {
+		try_pid,  try_time,  try_ipc,     try_cgroup, try_uts,      try_net,
+		try_proc, try_mount, try_rlimits, try_caps,   try_landlock, try_seccomp,
 	};
 	size_t i;
 
@@ -389,12 +409,14 @@ static void prepare(struct probe *p)
 	p->monotonic_s = (uint64_t)now.tv_sec;
 }
 
-static _Noreturn void child(struct probe *p, uint64_t flags, int (*try)(struct probe *p), int out, int parent_out)
+static _Noreturn void child(struct probe *p, uint64_t flags, int (*try)(struct probe *p),
+			    int out, int parent_out)
 {
 	sigset_t none;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* A change of ids or the starter itself may have cleared it; then /proc/self/uid_map is not ours to write. */
+	/* A change of ids or the starter itself may have cleared it; then
+	 * /proc/self/uid_map is not ours to write. */
 	(void)prctl(PR_SET_DUMPABLE, 1);
 	(void)close(parent_out);
 	(void)sigemptyset(&none);
@@ -415,7 +437,8 @@ static int await(int fd, struct probe *p)
 		r = poll(&ready, 1, PROBE_MS);
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
-		return say(p, r < 0 ? errno : ETIMEDOUT, "the probe did not end in %d ms", PROBE_MS);
+		return say(p, r < 0 ? errno : ETIMEDOUT, "the probe did not end in %d ms",
+			   PROBE_MS);
 	/* One write of less than PIPE_BUF: all or nothing. */
 	if (fd_read_all(fd, p, sizeof(*p)) != (ssize_t)sizeof(*p))
 		return say(p, ECHILD, "the probe died");
@@ -444,7 +467,8 @@ static int run(struct probe *p, uint64_t flags, int (*try)(struct probe *p))
 	fd_close(&out);
 	r = await(in, p);
 	(void)k_pidfd_send_signal(pidfd, SIGKILL);
-	while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+	while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 &&
+	       errno == EINTR)
 		;
 	return r;
 }
@@ -456,7 +480,8 @@ static void add_cause(char *detail, size_t size)
 		const char *path, *name;
 		char bad;
 	} settings[] = {
-		{ "/proc/sys/kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone", '0' },
+		{ "/proc/sys/kernel/unprivileged_userns_clone",
+		  "kernel.unprivileged_userns_clone", '0' },
 		{ "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 		  "kernel.apparmor_restrict_unprivileged_userns", '1' },
 		{ "/proc/sys/user/max_user_namespaces", "user.max_user_namespaces", '0' },
@@ -467,12 +492,13 @@ static void add_cause(char *detail, size_t size)
 		_cleanup_fd_ int fd = open(settings[i].path, O_RDONLY | O_CLOEXEC);
 		char value[8] = "";
 
-		if (fd < 0 || fd_read_all(fd, value, sizeof(value) - 1) < 1 || value[0] != settings[i].bad ||
-		    (value[1] != '\n' && value[1] != '\0'))
+		if (fd < 0 || fd_read_all(fd, value, sizeof(value) - 1) < 1 ||
+		    value[0] != settings[i].bad || (value[1] != '\n' && value[1] != '\0'))
 			continue;
 		len = strlen(detail);
 		if (len < size)
-			(void)snprintf(detail + len, size - len, " (%s is %c)", settings[i].name, value[0]);
+			(void)snprintf(detail + len, size - len, " (%s is %c)",
+				       settings[i].name, value[0]);
 	}
 }
 
@@ -544,7 +570,8 @@ int probe_caps(char *detail, size_t size)
 {
 	int r = probe(CLONE_NEWUSER, try_caps, detail, size);
 
-	/* Without a user namespace they are what the starter has; an ordinary user has none but the bounding set. */
+	/* Without a user namespace they are what the starter has; an ordinary user has
+	 * none but the bounding set. */
 	return r < 0 ? probe(0, try_caps, detail, size) : r;
 }
 

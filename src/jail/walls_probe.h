@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The probes behind the table of walls.c: each does what a jail does, in a child of its own. Any process without
- * threads; may allocate. 0, or -errno; a sentence in detail either way. No child and no descriptor is left. */
+ * The probes behind the table of walls.c: each does what a jail does, in a child of its
+ * own. Any process without threads; may allocate. 0, or -errno; a sentence in detail
+ * either way. No child and no descriptor is left. */
 #ifndef SBX_JAIL_WALLS_PROBE_H
 #define SBX_JAIL_WALLS_PROBE_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What libsbx shares with the command that is linked with it, and with its tests. Not installed. */
+ * What libsbx shares with the command that is linked with it, and with its tests. Not
+ * installed. */
 #ifndef SBX_LIB_INTERNAL_H
 #define SBX_LIB_INTERNAL_H
 
@@ -15,25 +16,31 @@
 #define POLICY_MAX (1u << 20)
 #define SETTINGS_MAX 1024
 
-/* Defined by src/cli/main.c alone. A program that has it is the command itself, and may be started again in a role;
- * starting any other program so would run whatever it does. */
+/* Defined by src/cli/main.c alone. A program that has it is the command itself, and may
+ * be started again in a role; starting any other program so would run whatever it
+ * does. */
 extern const char sandbox_command __attribute__((weak));
 
 /* ---- sbx.c ---- */
-/* A handle over a door that is there already. Takes everything in *spawned, on failure too. */
+/* A handle over a door that is there already. Takes everything in *spawned, on failure
+ * too. */
 int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err *err);
-/* What sbx_run() checks before it sends anything: 0, or -EINVAL with stage USAGE or POLICY. Any thread. */
+/* What sbx_run() checks before it sends anything: 0, or -EINVAL with stage USAGE or
+ * POLICY. Any thread. */
 int sbx_request_check(const struct sbx_request *request, struct sbx_err *err);
 
 /* ---- summary.c; any thread ---- */
-/* One character of UTF-8: its length (1 to 4) and value, or 0 where s does not begin with a valid one (len 0 too). */
+/* One character of UTF-8: its length (1 to 4) and value, or 0 where s does not begin with
+ * a valid one (len 0 too). */
 size_t utf8_next(const char *s, size_t len, uint32_t *ret_character);
-/* True for what changes a terminal or how a line reads: controls, bidi and zero-width characters. */
+/* True for what changes a terminal or how a line reads: controls, bidi and zero-width
+ * characters. */
 bool utf8_is_unsafe(uint32_t character);
-/* The text as one line that is safe on a terminal, at most `columns` characters, unsafe ones as \xNN or \u{NNNN}.
- * malloc'ed; NULL without memory. */
+/* The text as one line that is safe on a terminal, at most `columns` characters, unsafe
+ * ones as \xNN or \u{NNNN}. malloc'ed; NULL without memory. */
 char *summary_line(const char *text, size_t len, size_t columns);
-/* A few lines, each with its newline, about one result. malloc'ed; NULL without memory. */
+/* A few lines, each with its newline, about one result. malloc'ed; NULL without
+ * memory. */
 char *summary_make(const json_t *result, bool colour);
 
 #endif

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the public library (sbx.h): a broker and an engine for each handle, programs run through the inside door
- *   (daemon/door.h), one after the other.
+ * Purpose: the public library (sbx.h): a broker and an engine for each handle, programs
+ *   run through the inside door (daemon/door.h), one after the other.
  * Process: the command, or a program that uses libsbx.
- * Trusts: the engine to follow the door's protocol no further than this: every frame has a type that we know, a
- *   length that its type allows and a payload that parses; anything else ends the handle. A result's texts are the
- *   program's and stay hostile.
- * Invariants: after a failure other than a refused request the door is closed, which stops what runs, and the
- *   handle runs nothing more; memory is taken as bytes arrive, never by an announced length; at most
- *   DOOR_STDIN_WINDOW bytes of stdin are under way. */
+ * Trusts: the engine to follow the door's protocol no further than this: every frame has
+ *   a type that we know, a length that its type allows and a payload that parses;
+ *   anything else ends the handle. A result's texts are the program's and stay hostile.
+ * Invariants: after a failure other than a refused request the door is closed, which
+ *   stops what runs, and the handle runs nothing more; memory is taken as bytes arrive,
+ *   never by an announced length; at most DOOR_STDIN_WINDOW bytes of stdin are under
+ *   way. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -29,15 +30,18 @@
 
 #define STARTED_MAX 256u
 #define EVENT_MAX (64u << 10)
-#define CANCEL_MS 10000	    /* a cancelled run is over within a second; later than this the engine hangs */
-#define BACKGROUND_MS 500   /* how often a job in the background looks whether the terminal is its own again */
+#define CANCEL_MS \
+	10000 /* a cancelled run is over within a second; later than this the engine hangs */
+#define BACKGROUND_MS \
+	500 /* how often a job in the background looks whether the terminal is its own again */
 #define RECEIVE_SIZE (128u << 10)
 
 struct sbx {
 	struct spawned spawned;
 	pthread_mutex_t lock; /* one run at a time */
-	struct buf out;	      /* frames that the door has not taken yet; may begin in the middle of one */
-	struct buf in;	      /* what came and is no whole frame yet */
+	struct buf
+		out; /* frames that the door has not taken yet; may begin in the middle of one */
+	struct buf in; /* what came and is no whole frame yet */
 	bool broken;
 };
 
@@ -58,7 +62,8 @@ struct run {
 
 /* ---- what a request may be ---- */
 
-static int check_text(const char *text, size_t len, const char *what, enum sbx_stage stage, struct sbx_err *err)
+static int check_text(const char *text, size_t len, const char *what,
+		      enum sbx_stage stage, struct sbx_err *err)
 {
 	size_t at = 0, n;
 	uint32_t c;
@@ -66,10 +71,12 @@ static int check_text(const char *text, size_t len, const char *what, enum sbx_s
 	while (at < len) {
 		n = utf8_next(text + at, len - at, &c);
 		if (n == 0)
-			return err_set(err, stage, 0, "%s is not UTF-8: byte %zu is 0x%02x", what, at,
+			return err_set(err, stage, 0,
+				       "%s is not UTF-8: byte %zu is 0x%02x", what, at,
 				       (unsigned char)text[at]);
 		if (c == 0)
-			return err_set(err, stage, 0, "%s has a NUL byte at %zu", what, at);
+			return err_set(err, stage, 0, "%s has a NUL byte at %zu", what,
+				       at);
 		at += n;
 	}
 	return 0;
@@ -83,32 +90,42 @@ int sbx_request_check(const struct sbx_request *request, struct sbx_err *err)
 	if (!request->code && request->code_len > 0)
 		return err_set(err, SBX_AT_USAGE, 0, "a request without code");
 	if (request->code_len > CODE_MAX)
-		return err_set(err, SBX_AT_USAGE, 0, "the program is longer than %u MiB", CODE_MAX >> 20);
-	r = check_text(request->code, request->code_len, "the program", SBX_AT_USAGE, err);
+		return err_set(err, SBX_AT_USAGE, 0, "the program is longer than %u MiB",
+			       CODE_MAX >> 20);
+	r = check_text(request->code, request->code_len, "the program", SBX_AT_USAGE,
+		       err);
 	if (r < 0)
 		return r;
 	if (request->policy) {
 		if (request->policy_len > POLICY_MAX)
-			return err_set(err, SBX_AT_POLICY, 0, "the policy is longer than %u MiB", POLICY_MAX >> 20);
-		r = check_text(request->policy, request->policy_len, "the policy", SBX_AT_POLICY, err);
+			return err_set(err, SBX_AT_POLICY, 0,
+				       "the policy is longer than %u MiB",
+				       POLICY_MAX >> 20);
+		r = check_text(request->policy, request->policy_len, "the policy",
+			       SBX_AT_POLICY, err);
 		if (r < 0)
 			return r;
 	}
 	if (request->preset) {
-		r = check_text(request->preset, strlen(request->preset), "the preset's name", SBX_AT_POLICY, err);
+		r = check_text(request->preset, strlen(request->preset),
+			       "the preset's name", SBX_AT_POLICY, err);
 		if (r < 0)
 			return r;
 	}
 	if (request->setting_count > SETTINGS_MAX)
-		return err_set(err, SBX_AT_USAGE, 0, "more than %d settings", SETTINGS_MAX);
+		return err_set(err, SBX_AT_USAGE, 0, "more than %d settings",
+			       SETTINGS_MAX);
 	for (i = 0; i < request->setting_count; i++) {
 		const struct sbx_setting *setting = &request->settings[i];
 
 		if (!setting->key || !setting->value)
-			return err_set(err, SBX_AT_USAGE, 0, "a setting without key or value");
-		r = check_text(setting->key, strlen(setting->key), "a setting's name", SBX_AT_POLICY, err);
+			return err_set(err, SBX_AT_USAGE, 0,
+				       "a setting without key or value");
+		r = check_text(setting->key, strlen(setting->key), "a setting's name",
+			       SBX_AT_POLICY, err);
 		if (r == 0)
-			r = check_text(setting->value, strlen(setting->value), "a setting's value", SBX_AT_POLICY, err);
+			r = check_text(setting->value, strlen(setting->value),
+				       "a setting's value", SBX_AT_POLICY, err);
 		if (r < 0)
 			return r;
 	}
@@ -146,16 +163,22 @@ static int fill(json_t *object, const struct sbx_request *request)
 
 	r |= json_object_set_new(object, "settings", settings);
 	for (i = 0; r == 0 && i < request->setting_count; i++)
-		r |= json_array_append_new(settings, json_pack("[ss]", request->settings[i].key,
-							       request->settings[i].value));
-	r |= json_object_set_new(object, "code", json_stringn(request->code ? request->code : "", request->code_len));
+		r |= json_array_append_new(settings,
+					   json_pack("[ss]", request->settings[i].key,
+						     request->settings[i].value));
+	r |= json_object_set_new(
+		object, "code",
+		json_stringn(request->code ? request->code : "", request->code_len));
 	if (request->filename)
 		r |= json_object_set_new(object, "filename", lossy(request->filename));
 	if (request->preset)
 		r |= json_object_set_new(object, "preset", json_string(request->preset));
 	if (request->policy)
-		r |= json_object_set_new(object, "policy", json_stringn(request->policy, request->policy_len));
-	/* A directory that is gone or has no name in UTF-8 is none; relative grants are then refused by the engine. */
+		r |= json_object_set_new(
+			object, "policy",
+			json_stringn(request->policy, request->policy_len));
+	/* A directory that is gone or has no name in UTF-8 is none; relative grants are
+	 * then refused by the engine. */
 	if (getcwd(cwd, sizeof(cwd)) && cwd[0] == '/' &&
 	    check_text(cwd, strlen(cwd), "", SBX_AT_USAGE, NULL) == 0)
 		r |= json_object_set_new(object, "cwd", json_string(cwd));
@@ -180,7 +203,8 @@ static int queue_frame(struct sbx *box, uint32_t type, const void *data, size_t 
 	return r;
 }
 
-static int queue_run(struct sbx *box, const struct sbx_request *request, struct sbx_err *err)
+static int queue_run(struct sbx *box, const struct sbx_request *request,
+		     struct sbx_err *err)
 {
 	json_t *object = json_object();
 	char *text = NULL;
@@ -195,11 +219,15 @@ static int queue_run(struct sbx *box, const struct sbx_request *request, struct 
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "the request");
 	len = strlen(text);
 	if (len > REQUEST_MAX)
-		r = err_set(err, SBX_AT_USAGE, 0, "the request is longer than %u MiB once it is JSON", REQUEST_MAX >> 20);
+		r = err_set(err, SBX_AT_USAGE, 0,
+			    "the request is longer than %u MiB once it is JSON",
+			    REQUEST_MAX >> 20);
 	else
 		r = queue_frame(box, DOOR_RUN, text, len);
 	free(text);
-	return r == -ENOMEM || r == -EMSGSIZE ? err_set(err, SBX_AT_ENGINE, -r, "the request") : r;
+	return r == -ENOMEM || r == -EMSGSIZE
+		       ? err_set(err, SBX_AT_ENGINE, -r, "the request")
+		       : r;
 }
 
 static int flush(struct sbx *box)
@@ -307,7 +335,8 @@ static int take_error(struct run *run, const char *data, size_t len)
 	return err.errnum > 0 && err.errnum < 4096 ? -err.errnum : -EINVAL;
 }
 
-/* 0, or -errno; with run->ended the run's own answer, without it the end of the handle. */
+/* 0, or -errno; with run->ended the run's own answer, without it the end of the
+ * handle. */
 static int take_frame(struct run *run, uint32_t type, const char *data, size_t len)
 {
 	const struct sbx_request *request = run->request;
@@ -317,7 +346,8 @@ static int take_frame(struct run *run, uint32_t type, const char *data, size_t l
 	case DOOR_STDOUT:
 	case DOOR_STDERR:
 		if (request->on_output && len > 0)
-			request->on_output(request->arg, type == DOOR_STDOUT ? 1 : 2, data, len);
+			request->on_output(request->arg, type == DOOR_STDOUT ? 1 : 2,
+					   data, len);
 		return 0;
 	case DOOR_STDIN_TAKEN:
 		if (len != sizeof(taken))
@@ -402,7 +432,8 @@ static int forward_stdin(struct run *run)
 	char chunk[DOOR_CHUNK];
 	ssize_t n;
 
-	n = read(run->request->stdin_fd, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
+	n = read(run->request->stdin_fd, chunk,
+		 room < sizeof(chunk) ? room : sizeof(chunk));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (n <= 0) {
@@ -426,9 +457,11 @@ static int step(struct run *run)
 	const struct sbx_request *request = run->request;
 	bool background = run->stdin_open && in_background(request->stdin_fd);
 	struct pollfd fds[3] = {
-		{ .fd = run->box->spawned.door, .events = POLLIN | (run->box->out.len > 0 ? POLLOUT : 0) },
+		{ .fd = run->box->spawned.door,
+		  .events = POLLIN | (run->box->out.len > 0 ? POLLOUT : 0) },
 		{ .fd = -1, .events = POLLIN },
-		{ .fd = request->cancel_fd && !run->cancelled ? *request->cancel_fd : -1, .events = POLLIN },
+		{ .fd = request->cancel_fd && !run->cancelled ? *request->cancel_fd : -1,
+		  .events = POLLIN },
 	};
 	int timeout = -1, r = 0;
 
@@ -450,8 +483,10 @@ static int step(struct run *run)
 		r = cancel(run);
 	if (r == 0 && fds[1].revents)
 		r = forward_stdin(run);
-	/* Before what came is looked at: an engine that refuses and closes is read to its last word first. */
-	if (r == 0 && run->box->out.len > 0 && (r = flush(run->box)) == -EPIPE && (fds[0].revents & POLLIN))
+	/* Before what came is looked at: an engine that refuses and closes is read to its
+	 * last word first. */
+	if (r == 0 && run->box->out.len > 0 && (r = flush(run->box)) == -EPIPE &&
+	    (fds[0].revents & POLLIN))
 		r = 0;
 	if (r == 0 && (fds[0].revents & (POLLIN | POLLHUP | POLLERR)))
 		r = receive(run);
@@ -462,12 +497,15 @@ static int explain(int r, struct sbx_err *err)
 {
 	switch (-r) {
 	case EBADMSG:
-		return err_set(err, SBX_AT_ENGINE, EBADMSG, "the engine broke the door's protocol");
+		return err_set(err, SBX_AT_ENGINE, EBADMSG,
+			       "the engine broke the door's protocol");
 	case EPIPE:
 	case ECONNRESET:
-		return err_set(err, SBX_AT_ENGINE, EPIPE, "the engine has ended unexpectedly");
+		return err_set(err, SBX_AT_ENGINE, EPIPE,
+			       "the engine has ended unexpectedly");
 	case ETIMEDOUT:
-		return err_set(err, SBX_AT_ENGINE, ETIMEDOUT, "the engine did not stop the run within %d s",
+		return err_set(err, SBX_AT_ENGINE, ETIMEDOUT,
+			       "the engine did not stop the run within %d s",
 			       CANCEL_MS / 1000);
 	default:
 		return err_set(err, SBX_AT_ENGINE, -r, "talking to the engine");
@@ -480,7 +518,8 @@ static int run_locked(struct run *run)
 	int r;
 
 	if (box->broken)
-		return err_set(run->err, SBX_AT_ENGINE, EPIPE, "this sandbox's engine is gone");
+		return err_set(run->err, SBX_AT_ENGINE, EPIPE,
+			       "this sandbox's engine is gone");
 	r = queue_run(box, run->request, run->err);
 	if (r < 0)
 		return r;
@@ -488,8 +527,8 @@ static int run_locked(struct run *run)
 		r = step(run);
 	if (!run->ended)
 		r = explain(r, run->err);
-	/* The engine has stopped answering, or speaks when it is not its turn: nobody knows any more what the next
-	 * bytes belong to. */
+	/* The engine has stopped answering, or speaks when it is not its turn: nobody
+	 * knows any more what the next bytes belong to. */
 	if (!run->ended || box->in.len > 0) {
 		box->broken = true;
 		fd_close(&box->spawned.door);
@@ -497,13 +536,16 @@ static int run_locked(struct run *run)
 	return r;
 }
 
-int sbx_run(struct sbx *box, const struct sbx_request *request, struct sbx_result **ret_result, struct sbx_err *err)
+int sbx_run(struct sbx *box, const struct sbx_request *request,
+	    struct sbx_result **ret_result, struct sbx_err *err)
 {
 	struct run run = { .box = box, .request = request, .err = err };
 	int r;
 
 	if (!box || !request || !ret_result)
-		return err_set(err, SBX_AT_USAGE, 0, "sbx_run needs a sandbox, a request and a place for its result");
+		return err_set(
+			err, SBX_AT_USAGE, 0,
+			"sbx_run needs a sandbox, a request and a place for its result");
 	r = sbx_request_check(request, err);
 	if (r < 0)
 		return r;
@@ -529,7 +571,8 @@ int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "a sandbox");
 	}
 	box->spawned = taken;
-	box->out.max = sizeof(struct wire_frame) * 16 + (size_t)REQUEST_MAX * 2 + DOOR_STDIN_WINDOW * 2;
+	box->out.max = sizeof(struct wire_frame) * 16 + (size_t)REQUEST_MAX * 2 +
+		       DOOR_STDIN_WINDOW * 2;
 	box->in.max = sizeof(struct wire_frame) + (size_t)DOOR_RESULT_MAX + RECEIVE_SIZE;
 	*ret_box = box;
 	return 0;
@@ -541,7 +584,8 @@ int sbx_open(struct sbx **ret_box, const struct sbx_options *options, struct sbx
 	int r;
 
 	if (!ret_box || (options && options->flags != 0))
-		return err_set(err, SBX_AT_USAGE, 0, "sbx_open: no place for the handle, or an unknown flag");
+		return err_set(err, SBX_AT_USAGE, 0,
+			       "sbx_open: no place for the handle, or an unknown flag");
 	r = spawn_broker(options ? options->binary : NULL, -1, true, &spawned, err);
 	return r < 0 ? r : sbx_over(&spawned, ret_box, err);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: starts the broker and ends it (spawn.h).
- * Process: the command, or a program that uses libsbx; with its rights, possibly with many threads.
+ * Process: the command, or a program that uses libsbx; with its rights, possibly with
+ * many threads.
  * Trusts: the binary that it is told to start.
- * Invariants: the child runs nothing but system calls before it executes; it has the descriptors of daemon/broker.h,
- *   standard error, and /dev/null; it never outlives spawn_end(). */
+ * Invariants: the child runs nothing but system calls before it executes; it has the
+ *   descriptors of daemon/broker.h, standard error, and /dev/null; it never outlives
+ *   spawn_end(). */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,7 +38,8 @@
 #define CLOSE_RANGE_CLOEXEC (1u << 2) /* 5.11 */
 #endif
 
-#define HELLO_MS 30000 /* making cgroups and starting the engine takes milliseconds; a machine may be busy */
+#define HELLO_MS \
+	30000 /* making cgroups and starting the engine takes milliseconds; a machine may be busy */
 #define END_MS 5000
 
 extern char **environ;
@@ -57,7 +60,8 @@ static int on_path(char ret[PATH_MAX], struct sbx_err *err)
 	while (at && *at) {
 		size_t len = strcspn(at, ":");
 
-		/* An empty or relative part would take whatever lies in the working directory. */
+		/* An empty or relative part would take whatever lies in the working
+		 * directory. */
 		if (*at == '/' && len + sizeof("/sandbox") <= PATH_MAX) {
 			(void)snprintf(ret, PATH_MAX, "%.*s/sandbox", (int)len, at);
 			if (is_program(ret))
@@ -66,8 +70,9 @@ static int on_path(char ret[PATH_MAX], struct sbx_err *err)
 		at += len;
 		at += *at == ':';
 	}
-	return err_set(err, SBX_AT_USAGE, ENOENT,
-		       "no `sandbox` command was found: set SANDBOX_BIN, or put it on PATH");
+	return err_set(
+		err, SBX_AT_USAGE, ENOENT,
+		"no `sandbox` command was found: set SANDBOX_BIN, or put it on PATH");
 }
 
 static int find_binary(const char *binary, char ret[PATH_MAX], struct sbx_err *err)
@@ -79,9 +84,11 @@ static int find_binary(const char *binary, char ret[PATH_MAX], struct sbx_err *e
 	if (!binary || !*binary)
 		return on_path(ret, err);
 	if (strlen(binary) >= PATH_MAX)
-		return err_set(err, SBX_AT_USAGE, ENAMETOOLONG, "the path of the sandbox command is too long");
+		return err_set(err, SBX_AT_USAGE, ENAMETOOLONG,
+			       "the path of the sandbox command is too long");
 	if (!is_program(binary))
-		return err_set(err, SBX_AT_USAGE, ENOENT, "%.300s is not a program that can be started", binary);
+		return err_set(err, SBX_AT_USAGE, ENOENT,
+			       "%.300s is not a program that can be started", binary);
 	strcpy(ret, binary);
 	return 0;
 }
@@ -93,11 +100,13 @@ struct plan {
 	int null, door, lifeline, listener; /* -1: not given */
 };
 
-/* child-safe. The reason of a failure is one packet on the lifeline, shorter than any hello. */
+/* child-safe. The reason of a failure is one packet on the lifeline, shorter than any
+ * hello. */
 static _Noreturn void child_main(const struct plan *plan)
 {
 	char *const argv[] = { "sandbox", "--role=broker", NULL };
-	const int from[] = { plan->null, plan->null, plan->door, plan->lifeline, plan->listener };
+	const int from[] = { plan->null, plan->null, plan->door, plan->lifeline,
+			     plan->listener };
 	static const int to[] = { 0, 1, ROLE_DOOR_FD, ROLE_LIFELINE_FD, ROLE_LISTEN_FD };
 	int high[5], errnum, report;
 	sigset_t none;
@@ -123,8 +132,10 @@ static _Noreturn void child_main(const struct plan *plan)
 		goto failed;
 	/* An interrupt from the terminal is the command's to handle. */
 	(void)setsid();
-	/* Handlers were cleared by clone3; what was ignored still is, and an ignored SIGCHLD would lose exits. */
-	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR || sigemptyset(&none) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+	/* Handlers were cleared by clone3; what was ignored still is, and an ignored
+	 * SIGCHLD would lose exits. */
+	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR || sigemptyset(&none) < 0 ||
+	    sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		goto failed;
 	(void)execve(plan->binary, argv, environ);
 failed:
@@ -136,12 +147,14 @@ failed:
 
 static int start(const struct plan *plan, int *ret_pidfd, struct sbx_err *err)
 {
-	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD };
+	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+				   .exit_signal = SIGCHLD };
 	int pidfd = -1;
 	pid_t pid;
 
 	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
-	/* Not fork(): no pthread_atfork() handler of a program that uses us runs, and no pid is ever guessed at. */
+	/* Not fork(): no pthread_atfork() handler of a program that uses us runs, and no
+	 * pid is ever guessed at. */
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (pid < 0)
 		return err_set(err, SBX_AT_ENGINE, errno, "clone3 of the broker");
@@ -189,21 +202,29 @@ static int wait_hello(struct spawned *spawned, const char *binary, struct sbx_er
 	if (r < 0)
 		return err_set(err, SBX_AT_ENGINE, -r, "poll");
 	if (r == 0)
-		return err_set(err, SBX_AT_ENGINE, ETIMEDOUT, "the broker was not ready within %d s", HELLO_MS / 1000);
-	n = wire_recv_some(spawned->lifeline, &packet, sizeof(packet), NULL, 0, &(size_t){ 0 });
+		return err_set(err, SBX_AT_ENGINE, ETIMEDOUT,
+			       "the broker was not ready within %d s", HELLO_MS / 1000);
+	n = wire_recv_some(spawned->lifeline, &packet, sizeof(packet), NULL, 0,
+			   &(size_t){ 0 });
 	if (n == (ssize_t)sizeof(packet.hello)) {
 		spawned->hello = packet.hello;
-		spawned->hello.why_no_cgroup[sizeof(spawned->hello.why_no_cgroup) - 1] = '\0';
+		spawned->hello.why_no_cgroup[sizeof(spawned->hello.why_no_cgroup) - 1] =
+			'\0';
 		return 0;
 	}
 	if (n == (ssize_t)sizeof(packet.errnum))
-		return err_set(err, SBX_AT_ENGINE, packet.errnum > 0 ? packet.errnum : EIO, "starting %.300s", binary);
+		return err_set(err, SBX_AT_ENGINE,
+			       packet.errnum > 0 ? packet.errnum : EIO, "starting %.300s",
+			       binary);
 	if (n == -EPIPE || n == -ECONNRESET || n == 0)
-		return err_set(err, SBX_AT_ENGINE, 0, "the broker ended before it was ready");
-	return err_set(err, SBX_AT_ENGINE, n < 0 ? (int)-n : EBADMSG, "%.300s is of another version", binary);
+		return err_set(err, SBX_AT_ENGINE, 0,
+			       "the broker ended before it was ready");
+	return err_set(err, SBX_AT_ENGINE, n < 0 ? (int)-n : EBADMSG,
+		       "%.300s is of another version", binary);
 }
 
-int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawned *ret, struct sbx_err *err)
+int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawned *ret,
+		 struct sbx_err *err)
 {
 	struct spawned spawned = { .pidfd = -1, .lifeline = -1, .door = -1 };
 	_cleanup_fd_ int null = -1, far_door = -1, far_lifeline = -1;
@@ -264,14 +285,16 @@ int spawn_end(struct spawned *spawned)
 	if (poll_until(&ended, 1, now_ms() + END_MS) <= 0)
 		(void)k_pidfd_send_signal(spawned->pidfd, SIGKILL);
 	do
-		r = waitid((idtype_t)P_PIDFD, (id_t)spawned->pidfd, &info, WEXITED); /* 5.4 */
+		r = waitid((idtype_t)P_PIDFD, (id_t)spawned->pidfd, &info,
+			   WEXITED); /* 5.4 */
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		r = -errno;
 	else
 		r = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 	fd_close(&spawned->pidfd);
-	/* It takes its groups away itself; one that was killed could not, and has the same rights as its starter. */
+	/* It takes its groups away itself; one that was killed could not, and has the
+	 * same rights as its starter. */
 	if (r >= 128 && spawned->hello.cgroup.version != CGROUP_NONE)
 		(void)cgroup_host_remove(&spawned->hello.cgroup);
 	return r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Starts the broker (and through it the engine) for a command: libsbx and `sandbox serve`. Any process. */
+ * Starts the broker (and through it the engine) for a command: libsbx and `sandbox
+ * serve`. Any process. */
 #ifndef SBX_LIB_SPAWN_H
 #define SBX_LIB_SPAWN_H
 
@@ -12,10 +13,13 @@ struct spawned {
 	int door;     /* the command's end of the inside door, a stream; -1 without one */
 	struct broker_hello hello;
 };
-/* binary: NULL for this executable's own file (/proc/self/exe; libsbx in another program: SANDBOX_BIN, else `sandbox`
- * on PATH). listen_fd: for HTTP, or -1. with_door: make the door. Waits for the broker's hello. */
-int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawned *ret, struct sbx_err *err);
-/* Ends it orderly and waits for it, 5 s at most, then kills it. Returns the broker's exit status, or -errno. */
+/* binary: NULL for this executable's own file (/proc/self/exe; libsbx in another program:
+ * SANDBOX_BIN, else `sandbox` on PATH). listen_fd: for HTTP, or -1. with_door: make the
+ * door. Waits for the broker's hello. */
+int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawned *ret,
+		 struct sbx_err *err);
+/* Ends it orderly and waits for it, 5 s at most, then kills it. Returns the broker's exit
+ * status, or -errno. */
 int spawn_end(struct spawned *spawned);
 
 #endif

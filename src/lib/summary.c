@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: what a person is told about one result, in a few lines.
  * Process: any that uses libsbx. Any thread.
- * Trusts: nothing: names, values and subjects are the program's text, and it would like to write on the terminal.
- * Invariants: every byte of a result passes summary_line(); at most EVENTS_SHOWN events and NAMES_SHOWN missing limits
- *   are listed, and no text is longer than its columns, so that a summary is bounded whatever the result holds. */
+ * Trusts: nothing: names, values and subjects are the program's text, and it would like
+ * to write on the terminal.
+ * Invariants: every byte of a result passes summary_line(); at most EVENTS_SHOWN events
+ *   and NAMES_SHOWN missing limits are listed, and no text is longer than its columns, so
+ *   that a summary is bounded whatever the result holds. */
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -54,8 +56,9 @@ size_t utf8_next(const char *s, size_t len, uint32_t *ret_character)
 
 bool utf8_is_unsafe(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0xad || c == 0x61c || c == 0x180e ||
-	       (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) ||
+	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0xad || c == 0x61c ||
+	       c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) ||
 	       c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe ||
 	       (c >= 0xe0000 && c <= 0xe007f);
 }
@@ -107,7 +110,8 @@ static double number_at(const json_t *object, const char *key)
 
 static char *line_of(const json_t *value, size_t columns)
 {
-	return json_is_string(value) ? summary_line(json_string_value(value), json_string_length(value), columns)
+	return json_is_string(value) ? summary_line(json_string_value(value),
+						    json_string_length(value), columns)
 				     : strdup("");
 }
 
@@ -123,7 +127,8 @@ static void put(struct paper *paper, const char *text)
 		paper->failed = true;
 }
 
-__attribute__((format(printf, 2, 3))) static void putf(struct paper *paper, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void putf(struct paper *paper,
+						       const char *fmt, ...)
 {
 	char text[512];
 	va_list args;
@@ -175,7 +180,8 @@ static void put_ms(struct paper *paper, double ms)
 
 /* ---- the verdict ---- */
 
-static void put_limit(struct paper *paper, const json_t *policy, const char *field, const char *unit)
+static void put_limit(struct paper *paper, const json_t *policy, const char *field,
+		      const char *unit)
 {
 	double limit = number_at(policy, field);
 
@@ -189,7 +195,8 @@ static void put_error(struct paper *paper, const json_t *error)
 	const char *name = json_string_value(json_object_get(error, "name"));
 	double line = number_at(error, "line");
 	const json_t *value = json_object_get(error, "value");
-	int number = json_is_string(value) ? atoi(json_string_value(value)) : (int)number_at(error, "value");
+	int number = json_is_string(value) ? atoi(json_string_value(value))
+					   : (int)number_at(error, "value");
 	const char *signal_name = NULL;
 
 	if (!name) {
@@ -202,8 +209,8 @@ static void put_error(struct paper *paper, const json_t *error)
 	}
 	if (strcmp(name, "Signal") == 0) {
 		signal_name = number > 0 && number < NSIG ? sigabbrev_np(number) : NULL;
-		putf(paper, "the program died of signal %d%s%s", number, signal_name ? " SIG" : "",
-		     signal_name ? signal_name : "");
+		putf(paper, "the program died of signal %d%s%s", number,
+		     signal_name ? " SIG" : "", signal_name ? signal_name : "");
 		return;
 	}
 	put_string(paper, json_object_get(error, "name"), SUBJECT_COLUMNS);
@@ -218,16 +225,11 @@ static void put_error(struct paper *paper, const json_t *error)
 static const struct {
 	const char *words, *colour;
 } verdicts[] = {
-	[SBX_OK] = { "ok", "32" },
-	[SBX_ERROR] = { "error", "31" },
-	[SBX_TIMEOUT] = { "timeout", "31" },
-	[SBX_MEMORY] = { "memory", "31" },
-	[SBX_CPU] = { "cpu", "31" },
-	[SBX_PROCESSES] = { "processes", "31" },
-	[SBX_OUTPUT] = { "output", "31" },
-	[SBX_DISK] = { "disk", "31" },
-	[SBX_DENIED] = { "denied", "31" },
-	[SBX_KILLED] = { "killed", "31" },
+	[SBX_OK] = { "ok", "32" },           [SBX_ERROR] = { "error", "31" },
+	[SBX_TIMEOUT] = { "timeout", "31" }, [SBX_MEMORY] = { "memory", "31" },
+	[SBX_CPU] = { "cpu", "31" },         [SBX_PROCESSES] = { "processes", "31" },
+	[SBX_OUTPUT] = { "output", "31" },   [SBX_DISK] = { "disk", "31" },
+	[SBX_DENIED] = { "denied", "31" },   [SBX_KILLED] = { "killed", "31" },
 	[SBX_FAULT] = { "fault", "31" },
 };
 
@@ -310,19 +312,23 @@ static void put_verdict(struct paper *paper, const json_t *result)
 
 /* ---- events ---- */
 
-/* What the subject of a denied operation is. A kind that is not here is named as it is. */
+/* What the subject of a denied operation is. A kind that is not here is named as it
+ * is. */
 static const struct {
 	const char *kind, *words;
 } denials[] = {
-	{ "import", "import of" },     { "module", "import of" },    { "open", "opening of" },
-	{ "path", "access to" },       { "listdir", "listing of" },  { "connect", "connection to" },
-	{ "host", "connection to" },   { "resolve", "look-up of" },  { "socket", "socket" },
-	{ "exec", "execution of" },    { "syscall", "system call" }, { "subprocess", "execution of" },
+	{ "import", "import of" },    { "module", "import of" },
+	{ "open", "opening of" },     { "path", "access to" },
+	{ "listdir", "listing of" },  { "connect", "connection to" },
+	{ "host", "connection to" },  { "resolve", "look-up of" },
+	{ "socket", "socket" },       { "exec", "execution of" },
+	{ "syscall", "system call" }, { "subprocess", "execution of" },
 };
 
 static void put_event(struct paper *paper, const json_t *event)
 {
-	const json_t *kind = json_object_get(event, "kind"), *remedy = json_object_get(event, "remedy");
+	const json_t *kind = json_object_get(event, "kind"),
+		     *remedy = json_object_get(event, "remedy");
 	const json_t *source = json_object_get(event, "source");
 	const char *name = json_is_string(kind) ? json_string_value(kind) : "";
 	double line = number_at(event, "line"), count = number_at(event, "count");
@@ -355,7 +361,8 @@ static void put_event(struct paper *paper, const json_t *event)
 		put(paper, " - ");
 		put_string(paper, remedy, TEXT_COLUMNS);
 	}
-	/* Who says so: what comes from inside the interpreter is a claim, its remedy too. */
+	/* Who says so: what comes from inside the interpreter is a claim, its remedy
+	 * too. */
 	if (json_string_length(source) > 0) {
 		put(paper, " [");
 		put_string(paper, source, SUBJECT_COLUMNS);
@@ -371,12 +378,14 @@ static void put_events(struct paper *paper, const json_t *events)
 	for (i = 0; i < count && i < EVENTS_SHOWN; i++)
 		put_event(paper, json_array_get(events, i));
 	if (count > EVENTS_SHOWN)
-		putf(paper, "  and %zu more events: --json has them all\n", count - EVENTS_SHOWN);
+		putf(paper, "  and %zu more events: --json has them all\n",
+		     count - EVENTS_SHOWN);
 }
 
 /* ---- the rest ---- */
 
-static void put_truncated(struct paper *paper, const json_t *truncated, const char *stream)
+static void put_truncated(struct paper *paper, const json_t *truncated,
+			  const char *stream)
 {
 	double dropped = number_at(truncated, stream);
 
@@ -394,7 +403,8 @@ static void put_unenforced(struct paper *paper, const json_t *enforced)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)enforced, key, value) {
+	json_object_foreach((json_t *)enforced, key, value)
+	{
 		const char *by = json_string_value(value);
 
 		_cleanup_free_ char *line = NULL;
@@ -427,11 +437,11 @@ char *summary_make(const json_t *result, bool colour)
 	put_truncated(&paper, json_object_get(result, "truncated"), "stdout");
 	put_truncated(&paper, json_object_get(result, "truncated"), "stderr");
 	if (displays > 0)
-		putf(&paper, "  %zu display%s: --json has %s\n", displays, displays == 1 ? "" : "s",
-		     displays == 1 ? "it" : "them");
+		putf(&paper, "  %zu display%s: --json has %s\n", displays,
+		     displays == 1 ? "" : "s", displays == 1 ? "it" : "them");
 	if (files > 0)
-		putf(&paper, "  %zu file%s: --json names %s\n", files, files == 1 ? "" : "s",
-		     files == 1 ? "it" : "them");
+		putf(&paper, "  %zu file%s: --json names %s\n", files,
+		     files == 1 ? "" : "s", files == 1 ? "it" : "them");
 	put_unenforced(&paper, json_object_get(result, "enforced"));
 	if (json_is_string(repr)) {
 		put(&paper, "  result: ");

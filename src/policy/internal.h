@@ -15,10 +15,12 @@ static inline int policy_no_memory(struct sbx_err *err)
 }
 
 /* ---- text.c ---- */
-/* Decodes one code point of a NUL-terminated text and moves on; -1 at a byte that is not UTF-8 (moves by one). */
+/* Decodes one code point of a NUL-terminated text and moves on; -1 at a byte that is not
+ * UTF-8 (moves by one). */
 int32_t policy_utf8_next(const char **text);
 bool policy_utf8_valid(const char *text);
-/* Whether a code point may be shown as it is: no control, no space but U+0020, nothing that turns or hides text. */
+/* Whether a code point may be shown as it is: no control, no space but U+0020, nothing
+ * that turns or hides text. */
 bool policy_codepoint_shown(int32_t c);
 /* In double quotes, as YAML reads it; what may not be shown is escaped. 0, -ENOMEM. */
 int policy_quote(struct buf *b, const char *text);
@@ -37,7 +39,9 @@ int policy_item_module(const char *item, struct sbx_err *err);
 int policy_item_preload(const char *item, struct sbx_err *err);
 int policy_item_python(const char *item, struct sbx_err *err);
 int policy_item_variable(const char *item, struct sbx_err *err);
-bool policy_path_within(const char *path, const char *above); /* by components; the root contains relative ones */
+bool policy_path_within(
+	const char *path,
+	const char *above); /* by components; the root contains relative ones */
 bool policy_covers_directory(const char *ceiling, const char *asked);
 bool policy_covers_host(const char *ceiling, const char *asked);
 bool policy_covers_module(const char *ceiling, const char *asked);
@@ -48,25 +52,31 @@ int policy_list_add(struct policy_list *list, const char *item); /* copies; 0, -
 
 /* ---- check.c ---- */
 /* A number against its field's range; shown is the text of the value for the message. */
-int policy_check_number(const struct policy_field *field, double value, const char *shown, struct sbx_err *err);
-int policy_check_string(const struct policy_field *field, const char *text, struct sbx_err *err);
-int policy_check_count(const struct policy_field *field, size_t count, struct sbx_err *err);
+int policy_check_number(const struct policy_field *field, double value, const char *shown,
+			struct sbx_err *err);
+int policy_check_string(const struct policy_field *field, const char *text,
+			struct sbx_err *err);
+int policy_check_count(const struct policy_field *field, size_t count,
+		       struct sbx_err *err);
 /* "from 1 to 64 (MiB)" and its kin. Returns ret. */
 const char *policy_range(const struct policy_field *field, char ret[96]);
 
 /* ---- print.c ---- */
 /* A field's value on one line, as YAML. 0, -ENOMEM. */
-int policy_value_text(struct buf *b, const struct policy_field *field, const struct sbx_policy *policy);
+int policy_value_text(struct buf *b, const struct policy_field *field,
+		      const struct sbx_policy *policy);
 
 /* ---- yaml.c ---- */
-/* A plain scalar by the core schema of YAML 1.2. NULL with *why set where it has no value in JSON. New reference. */
+/* A plain scalar by the core schema of YAML 1.2. NULL with *why set where it has no value
+ * in JSON. New reference. */
 json_t *policy_plain_scalar(const char *text, size_t len, const char **why);
 
 static inline void *policy_at(struct sbx_policy *policy, const struct policy_field *field)
 {
 	return (char *)policy + field->offset;
 }
-static inline const void *policy_at_const(const struct sbx_policy *policy, const struct policy_field *field)
+static inline const void *policy_at_const(const struct sbx_policy *policy,
+					  const struct policy_field *field)
 {
 	return (const char *)policy + field->offset;
 }

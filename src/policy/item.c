@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: what one item of a list may be: directories, hosts, modules, variables; and when an item of a ceiling
- *   contains one that is asked for.
- * Process: engine and command; any thread. Looks at text only: nothing is opened, resolved or imported.
+ * Purpose: what one item of a list may be: directories, hosts, modules, variables; and
+ *   when an item of a ceiling contains one that is asked for.
+ * Process: engine and command; any thread. Looks at text only: nothing is opened,
+ * resolved or imported.
  * Trusts: nothing; an item is whatever a user wrote, NUL-terminated.
- * Invariants: what is not understood is refused; a covers function that cannot parse says no. */
+ * Invariants: what is not understood is refused; a covers function that cannot parse says
+ * no. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,12 +14,13 @@
 #include "base/err.h"
 #include "policy/internal.h"
 
-static int bad(struct sbx_err *err, const char *field, const char *expected, const char *got)
+static int bad(struct sbx_err *err, const char *field, const char *expected,
+	       const char *got)
 {
 	char text[POLICY_SHOWN];
 
-	return err_set_field(err, SBX_AT_POLICY, EINVAL, field, "%s: expected %s, got %s", field, expected,
-			     policy_shown(got, text));
+	return err_set_field(err, SBX_AT_POLICY, EINVAL, field, "%s: expected %s, got %s",
+			     field, expected, policy_shown(got, text));
 }
 
 /* ---- directories ---- */
@@ -67,12 +70,16 @@ int policy_grant_parse(const char *item, struct policy_grant *ret, struct sbx_er
 	bool writable = true;
 
 	if (colon && !strchr(colon, '/')) {
-		/* a mode that is not known must not become part of a name, with the right to write */
+		/* a mode that is not known must not become part of a name, with the right
+		 * to write */
 		if (strcmp(colon, ":ro") == 0)
 			writable = false;
 		else if (strcmp(colon, ":rw") != 0)
-			return bad(err, field, "PATH, PATH:ro or PATH:rw (a name with a colon in it needs one of the "
-					       "two)", item);
+			return bad(
+				err, field,
+				"PATH, PATH:ro or PATH:rw (a name with a colon in it needs one of the "
+				"two)",
+				item);
 		len = (size_t)(colon - item);
 	}
 	if (len == 0)
@@ -109,7 +116,8 @@ bool policy_path_within(const char *path, const char *above)
 		return above_absolute && !component(&rest, &above_part, &above_len);
 	}
 	while (component(&above, &above_part, &above_len))
-		if (!component(&path, &part, &len) || len != above_len || memcmp(part, above_part, len) != 0)
+		if (!component(&path, &part, &len) || len != above_len ||
+		    memcmp(part, above_part, len) != 0)
 			return false;
 	return true;
 }
@@ -118,7 +126,8 @@ bool policy_covers_directory(const char *ceiling, const char *asked)
 {
 	struct policy_grant c, a;
 
-	if (policy_grant_parse(ceiling, &c, NULL) < 0 || policy_grant_parse(asked, &a, NULL) < 0)
+	if (policy_grant_parse(ceiling, &c, NULL) < 0 ||
+	    policy_grant_parse(asked, &a, NULL) < 0)
 		return false;
 	return (c.writable || !a.writable) && policy_path_within(a.path, c.path);
 }
@@ -130,15 +139,29 @@ struct block {
 	unsigned prefix;
 };
 
-/* Everything that is not the public internet: RFC 6890 and its registry, and the metadata service that one cloud
- * keeps at a public address (168.63.129.16; the others' are link-local, shared or unique local). */
+/* Everything that is not the public internet: RFC 6890 and its registry, and the metadata
+ * service that one cloud keeps at a public address (168.63.129.16; the others' are
+ * link-local, shared or unique local). */
 static const struct block special4[] = {
-	{ { 0 }, 8 },		  { { 10 }, 8 },	       { { 100, 64 }, 10 },	 { { 127 }, 8 },
-	{ { 168, 63, 129, 16 }, 32 }, { { 169, 254 }, 16 },    { { 172, 16 }, 12 },	 { { 192, 0, 0 }, 24 },
-	{ { 192, 0, 2 }, 24 },	  { { 192, 88, 99 }, 24 },     { { 192, 168 }, 16 },	 { { 198, 18 }, 15 },
-	{ { 198, 51, 100 }, 24 }, { { 203, 0, 113 }, 24 },     { { 224 }, 4 },		 { { 240 }, 4 },
+	{ { 0 }, 8 },
+	{ { 10 }, 8 },
+	{ { 100, 64 }, 10 },
+	{ { 127 }, 8 },
+	{ { 168, 63, 129, 16 }, 32 },
+	{ { 169, 254 }, 16 },
+	{ { 172, 16 }, 12 },
+	{ { 192, 0, 0 }, 24 },
+	{ { 192, 0, 2 }, 24 },
+	{ { 192, 88, 99 }, 24 },
+	{ { 192, 168 }, 16 },
+	{ { 198, 18 }, 15 },
+	{ { 198, 51, 100 }, 24 },
+	{ { 203, 0, 113 }, 24 },
+	{ { 224 }, 4 },
+	{ { 240 }, 4 },
 };
-/* Only 2000::/3 is in public use; of it these are not, or carry an IPv4 address of anyone's choice (Teredo, 6to4). */
+/* Only 2000::/3 is in public use; of it these are not, or carry an IPv4 address of
+ * anyone's choice (Teredo, 6to4). */
 static const struct block global6 = { { 0x20 }, 3 };
 static const struct block special6[] = {
 	{ { 0x20, 0x01, 0x00 }, 23 },
@@ -152,12 +175,14 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	if (memcmp(a, b, bits / 8) != 0)
 		return false;
-	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) & (0xff00 >> (bits % 8)) & 0xff) == 0;
+	return bits % 8 == 0 ||
+	       ((a[bits / 8] ^ b[bits / 8]) & (0xff00 >> (bits % 8)) & 0xff) == 0;
 }
 
 static bool meets(const struct policy_host *net, const struct block *block)
 {
-	return same_prefix(net->addr, block->addr, net->prefix < block->prefix ? net->prefix : block->prefix);
+	return same_prefix(net->addr, block->addr,
+			   net->prefix < block->prefix ? net->prefix : block->prefix);
 }
 
 bool policy_host_public(const struct policy_host *net)
@@ -195,7 +220,8 @@ static long decimal(const char *text, long max)
 	return value;
 }
 
-static const char *parse_net(const char *text, const char *prefix, struct policy_host *ret)
+static const char *parse_net(const char *text, const char *prefix,
+			     struct policy_host *ret)
 {
 	unsigned bits;
 	long value;
@@ -204,10 +230,13 @@ static const char *parse_net(const char *text, const char *prefix, struct policy
 	ret->family = strchr(text, ':') ? AF_INET6 : AF_INET;
 	bits = ret->family == AF_INET6 ? 128 : 32;
 	if (inet_pton(ret->family, text, ret->addr) != 1)
-		return ret->family == AF_INET6 ? "an IPv6 address" : "an IPv4 address of four decimal numbers";
+		return ret->family == AF_INET6
+			       ? "an IPv6 address"
+			       : "an IPv4 address of four decimal numbers";
 	value = prefix ? decimal(prefix, (long)bits) : (long)bits;
 	if (value < 0)
-		return bits == 128 ? "a prefix from /0 to /128" : "a prefix from /0 to /32";
+		return bits == 128 ? "a prefix from /0 to /128"
+				   : "a prefix from /0 to /32";
 	ret->prefix = (unsigned)value;
 	/* 10.0.0.1/8 may be meant as the one address or as all of them */
 	for (unsigned bit = ret->prefix; bit < bits; bit++)
@@ -240,7 +269,8 @@ static const char *parse_name(const char *text, struct policy_host *ret)
 		}
 		if ((unsigned char)c >= 0x80)
 			return "an international name in its ASCII form (xn--...)";
-		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || (c == '-' && label > 0)))
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+		      (c == '-' && label > 0)))
 			return "host, *.host, host:port, an address, a CIDR block or \"*\"";
 		if (++label > 63)
 			return "a host name with parts of at most 63 bytes";
@@ -248,7 +278,8 @@ static const char *parse_name(const char *text, struct policy_host *ret)
 	return NULL;
 }
 
-/* What resolvers take for an address in one of its odd forms: 127.1, 0x7f000001, 017700000001, 2130706433. */
+/* What resolvers take for an address in one of its odd forms: 127.1, 0x7f000001,
+ * 017700000001, 2130706433. */
 static bool looks_numeric(const char *text)
 {
 	const char *last = strrchr(text, '.');
@@ -256,7 +287,8 @@ static bool looks_numeric(const char *text)
 	last = last ? last + 1 : text;
 	return *last >= '0' && *last <= '9' &&
 	       (strspn(last, "0123456789") == strlen(last) ||
-		((last[1] == 'x' || last[1] == 'X') && strspn(last + 2, "0123456789abcdefABCDEF") == strlen(last + 2)));
+		((last[1] == 'x' || last[1] == 'X') &&
+		 strspn(last + 2, "0123456789abcdefABCDEF") == strlen(last + 2)));
 }
 
 /* NULL, or what was expected. */
@@ -337,7 +369,8 @@ bool policy_covers_host(const char *ceiling, const char *asked)
 {
 	struct policy_host c, a;
 
-	if (policy_host_parse(ceiling, &c, NULL) < 0 || policy_host_parse(asked, &a, NULL) < 0)
+	if (policy_host_parse(ceiling, &c, NULL) < 0 ||
+	    policy_host_parse(asked, &a, NULL) < 0)
 		return false;
 	if (c.port != 0 && c.port != a.port)
 		return false;
@@ -346,24 +379,26 @@ bool policy_covers_host(const char *ceiling, const char *asked)
 		if (a.kind == POLICY_HOST_NET)
 			return policy_host_public(&a);
 		/* by definition loopback (RFC 6761) */
-		return strcmp(a.name, "localhost") != 0 && !ends_with_part(a.name, "localhost");
+		return strcmp(a.name, "localhost") != 0 &&
+		       !ends_with_part(a.name, "localhost");
 	case POLICY_HOST_NAME:
 		return a.kind == POLICY_HOST_NAME && strcmp(a.name, c.name) == 0;
 	case POLICY_HOST_SUFFIX:
 		if (a.kind == POLICY_HOST_SUFFIX && strcmp(a.name, c.name) == 0)
 			return true;
-		return (a.kind == POLICY_HOST_NAME || a.kind == POLICY_HOST_SUFFIX) && ends_with_part(a.name, c.name);
+		return (a.kind == POLICY_HOST_NAME || a.kind == POLICY_HOST_SUFFIX) &&
+		       ends_with_part(a.name, c.name);
 	case POLICY_HOST_NET:
-		return a.kind == POLICY_HOST_NET && a.family == c.family && a.prefix >= c.prefix &&
-		       same_prefix(a.addr, c.addr, c.prefix);
+		return a.kind == POLICY_HOST_NET && a.family == c.family &&
+		       a.prefix >= c.prefix && same_prefix(a.addr, c.addr, c.prefix);
 	}
 	return false;
 }
 
 /* ---- modules ---- */
 
-/* Identifiers with dots between. Which letters Python takes is its own affair (a name that it cannot import does no
- * harm); what deceives a reader is refused. */
+/* Identifiers with dots between. Which letters Python takes is its own affair (a name
+ * that it cannot import does no harm); what deceives a reader is refused. */
 static bool is_dotted(const char *text, size_t len)
 {
 	const char *end = text + len;
@@ -373,8 +408,8 @@ static bool is_dotted(const char *text, size_t len)
 		return false;
 	while (text < end) {
 		int32_t c = policy_utf8_next(&text);
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-			      (c >= 0xaa && policy_codepoint_shown(c));
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			      c == '_' || (c >= 0xaa && policy_codepoint_shown(c));
 
 		if (c == '.' && !first) {
 			first = true;
@@ -402,7 +437,9 @@ int policy_item_preload(const char *item, struct sbx_err *err)
 		len--;
 	if (is_dotted(item, len))
 		return 0;
-	return bad(err, "preload", "the name of a module, with \"?\" behind it if it may be missing", item);
+	return bad(err, "preload",
+		   "the name of a module, with \"?\" behind it if it may be missing",
+		   item);
 }
 
 bool policy_covers_module(const char *ceiling, const char *asked)
@@ -421,15 +458,18 @@ int policy_item_python(const char *item, struct sbx_err *err)
 	if (*item == '\0')
 		return 0;
 	if (*item != '/' || has_control(item) || !policy_utf8_valid(item))
-		return bad(err, "python", "the absolute path of an interpreter, or \"\" for the default", item);
+		return bad(err, "python",
+			   "the absolute path of an interpreter, or \"\" for the default",
+			   item);
 	if (has_dotdot(item))
 		return bad(err, "python", "a path without \"..\"", item);
 	return 0;
 }
 
-/* What the dynamic loader reads is refused: it has no effect on the interpreter, which is started already, and a
- * library put before the others of a child program is nothing that a policy should hide among its variables. No wall
- * rests on that (the program can set them for its children itself). PYTHON*: check.c. */
+/* What the dynamic loader reads is refused: it has no effect on the interpreter, which is
+ * started already, and a library put before the others of a child program is nothing that
+ * a policy should hide among its variables. No wall rests on that (the program can set
+ * them for its children itself). PYTHON*: check.c. */
 int policy_item_variable(const char *item, struct sbx_err *err)
 {
 	static const char field[] = "environment";
@@ -437,7 +477,8 @@ int policy_item_variable(const char *item, struct sbx_err *err)
 	char name[POLICY_SHOWN];
 
 	for (i = 0; i < len; i++)
-		if (!((item[i] >= 'a' && item[i] <= 'z') || (item[i] >= 'A' && item[i] <= 'Z') || item[i] == '_' ||
+		if (!((item[i] >= 'a' && item[i] <= 'z') ||
+		      (item[i] >= 'A' && item[i] <= 'Z') || item[i] == '_' ||
 		      (item[i] >= '0' && item[i] <= '9' && i > 0)))
 			break;
 	if (len == 0 || i < len || len > 255 || item[len] != '=') {
@@ -445,17 +486,24 @@ int policy_item_variable(const char *item, struct sbx_err *err)
 
 		/* the value may be a secret: it never gets into a message */
 		if (buf_add(&key, item, len < 255 ? len : 255) < 0 || !key.data)
-			return bad(err, field, "names of letters, digits and \"_\", at most 255", "");
-		return bad(err, field, "names of letters, digits and \"_\", at most 255", key.data);
+			return bad(err, field,
+				   "names of letters, digits and \"_\", at most 255", "");
+		return bad(err, field, "names of letters, digits and \"_\", at most 255",
+			   key.data);
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)(len < 60 ? len : 60), item);
-	if (strlen(item) >= 131072) /* the kernel's bound of one string (MAX_ARG_STRLEN) */
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field,
-				     "environment: %s: expected at most 131071 bytes, name and \"=\" included", name);
+	if (strlen(item) >=
+	    131072) /* the kernel's bound of one string (MAX_ARG_STRLEN) */
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field,
+			"environment: %s: expected at most 131071 bytes, name and \"=\" included",
+			name);
 	if (strncmp(item, "LD_", 3) == 0 || strncmp(item, "GLIBC_TUNABLES=", 15) == 0)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field,
-				     "environment: %s is the dynamic loader's and cannot be set: the interpreter is "
-				     "started already", name);
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field,
+			"environment: %s is the dynamic loader's and cannot be set: the interpreter is "
+			"started already",
+			name);
 	if (!policy_utf8_valid(item))
 		return err_set_field(err, SBX_AT_POLICY, EINVAL, field,
 				     "environment: %s: expected valid UTF-8", name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: docs/policy.md, made of the field table and the presets, so that it cannot say what is not so.
+ * Purpose: docs/policy.md, made of the field table and the presets, so that it cannot say
+ * what is not so.
  * Process: tests and the command; any thread.
  * Invariants: tables are derived; prose says only what no table holds. */
 #include <errno.h>
@@ -122,7 +123,8 @@ static int add_accepts(struct buf *b, const struct policy_field *field)
 	return buf_add(b, " |", 2);
 }
 
-static int add_value(struct buf *b, const struct policy_field *field, const struct sbx_policy *policy)
+static int add_value(struct buf *b, const struct policy_field *field,
+		     const struct sbx_policy *policy)
 {
 	int r = buf_add(b, " `", 2);
 
@@ -146,14 +148,16 @@ static int add_fields(struct buf *b, const struct sbx_policy *defaults)
 		if (r >= 0)
 			r = add_accepts(b, field);
 		if (r >= 0)
-			r = field->ignored ? add_cell(b, "") : add_value(b, field, defaults);
+			r = field->ignored ? add_cell(b, "")
+					   : add_value(b, field, defaults);
 		if (r >= 0)
 			r = buf_add(b, "\n", 1);
 	}
 	return r;
 }
 
-/* One row of the presets' table, if any preset differs from the defaults in this field. */
+/* One row of the presets' table, if any preset differs from the defaults in this
+ * field. */
 static int add_preset_row(struct buf *b, const struct policy_field *field)
 {
 	_cleanup_buf_ struct buf row = { 0 }, first = { 0 };
@@ -171,7 +175,8 @@ static int add_preset_row(struct buf *b, const struct policy_field *field)
 		policy_clear(&policy);
 		if (r >= 0 && i == 0)
 			r = buf_add(&first, row.data, row.len);
-		if (r >= 0 && (row.len - from != first.len || memcmp(row.data + from, first.data, first.len) != 0))
+		if (r >= 0 && (row.len - from != first.len ||
+			       memcmp(row.data + from, first.data, first.len) != 0))
 			differs = true;
 	}
 	return r < 0 || !differs ? r : buf_addf(b, "| `%s` |%s\n", field->name, row.data);
@@ -182,8 +187,8 @@ static int add_presets(struct buf *b)
 	int r = buf_addf(b, "\n## Presets 预设\n\n");
 
 	for (size_t i = 0; policy_preset_name(i) && r >= 0; i++)
-		r = buf_addf(b, "- `%s`: %s %s\n", policy_preset_name(i), policy_preset_meaning(i),
-			     policy_preset_meaning_zh(i));
+		r = buf_addf(b, "- `%s`: %s %s\n", policy_preset_name(i),
+			     policy_preset_meaning(i), policy_preset_meaning_zh(i));
 	if (r >= 0)
 		r = buf_addf(b, "\nWhat is not listed is the same in all.\n\n| Field |");
 	for (size_t i = 0; policy_preset_name(i) && r >= 0; i++)

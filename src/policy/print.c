@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: a policy as JSON, for results and for people as YAML.
  * Process: engine and command; any thread.
- * Invariants: every field of the table is printed, none is named here; what is printed reads back as the same policy
- *   (but for the redacted form, which has no value of an environment variable in it). */
+ * Invariants: every field of the table is printed, none is named here; what is printed
+ *   reads back as the same policy (but for the redacted form, which has no value of an
+ *   environment variable in it). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +86,8 @@ static json_t *to_json(const struct sbx_policy *policy, bool redact)
 		if (field->ignored)
 			continue;
 		if (json_object_set_new(object, field->name,
-					field_json(field, policy_at_const(policy, field), redact)) < 0) {
+					field_json(field, policy_at_const(policy, field),
+						   redact)) < 0) {
 			json_decref(object);
 			return NULL;
 		}
@@ -144,7 +146,8 @@ static int add_map(struct buf *b, const struct policy_list *list)
 	return r < 0 ? r : buf_add(b, "}", 1);
 }
 
-int policy_value_text(struct buf *b, const struct policy_field *field, const struct sbx_policy *policy)
+int policy_value_text(struct buf *b, const struct policy_field *field,
+		      const struct sbx_policy *policy)
 {
 	const void *at = policy_at_const(policy, field);
 

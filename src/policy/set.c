@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: setting fields of a policy from JSON, from text as on a command line, and from whole documents.
+ * Purpose: setting fields of a policy from JSON, from text as on a command line, and from
+ * whole documents.
  * Process: engine and command; any thread.
  * Trusts: nothing; names, values and documents are a user's.
- * Invariants: a value is made and checked aside and then put in place, so that a failure leaves the policy as it was;
- *   every message names the field and says what was expected. */
+ * Invariants: a value is made and checked aside and then put in place, so that a failure
+ *   leaves the policy as it was; every message names the field and says what was
+ *   expected. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +15,8 @@
 #include "base/err.h"
 #include "policy/internal.h"
 
-#define ITEM_MAX (128u << 10) /* bytes of one string; nothing that a policy takes is longer */
+#define ITEM_MAX \
+	(128u << 10) /* bytes of one string; nothing that a policy takes is longer */
 
 static const char *field_name(size_t i)
 {
@@ -26,14 +29,17 @@ static int unknown(const char *name, struct sbx_err *err)
 	char text[POLICY_SHOWN], field[sizeof(err->field)];
 
 	if (strcmp(name, "preset") == 0)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, name,
-				     "preset: not a field; expected as --preset, or first in a document");
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, name,
+			"preset: not a field; expected as --preset, or first in a document");
 
 	policy_shown_plain(name, field, sizeof(field));
 	if (near)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field, "unknown field %s: did you mean \"%s\"?",
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, field,
+				     "unknown field %s: did you mean \"%s\"?",
 				     policy_shown(name, text), near);
-	return err_set_field(err, SBX_AT_POLICY, EINVAL, field, "unknown field %s: `sandbox policy show` lists all",
+	return err_set_field(err, SBX_AT_POLICY, EINVAL, field,
+			     "unknown field %s: `sandbox policy show` lists all",
 			     policy_shown(name, text));
 }
 
@@ -44,7 +50,8 @@ static const char *value_shown(const json_t *value, char ret[POLICY_SHOWN])
 	case JSON_STRING:
 		return policy_shown(json_string_value(value), ret);
 	case JSON_INTEGER:
-		snprintf(ret, POLICY_SHOWN, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		snprintf(ret, POLICY_SHOWN, "%" JSON_INTEGER_FORMAT,
+			 json_integer_value(value));
 		return ret;
 	case JSON_REAL:
 		snprintf(ret, POLICY_SHOWN, "%.15g", json_real_value(value));
@@ -68,22 +75,27 @@ static const char *kind_shown(const json_t *value)
 {
 	char unused[POLICY_SHOWN];
 
-	return json_is_string(value) ? "text" : json_is_number(value) ? "a number" : value_shown(value, unused);
+	return json_is_string(value)   ? "text"
+	       : json_is_number(value) ? "a number"
+				       : value_shown(value, unused);
 }
 
-static int wrong(const struct policy_field *field, const char *expected, const json_t *value, struct sbx_err *err)
+static int wrong(const struct policy_field *field, const char *expected,
+		 const json_t *value, struct sbx_err *err)
 {
 	char text[POLICY_SHOWN];
 
 	if (field->type == POLICY_MAP)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name, "%s: expected %s, got %s", field->name,
-				     expected, kind_shown(value));
-	return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name, "%s: expected %s, got %s", field->name, expected,
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
+				     "%s: expected %s, got %s", field->name, expected,
+				     kind_shown(value));
+	return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
+			     "%s: expected %s, got %s", field->name, expected,
 			     value_shown(value, text));
 }
 
-static int set_number(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		      struct sbx_err *err)
+static int set_number(struct sbx_policy *policy, const struct policy_field *field,
+		      const json_t *value, struct sbx_err *err)
 {
 	char text[POLICY_SHOWN], range[96], expected[160];
 	double number;
@@ -93,8 +105,8 @@ static int set_number(struct sbx_policy *policy, const struct policy_field *fiel
 		snprintf(expected, sizeof(expected), "%s", policy_range(field, range));
 		return wrong(field, expected, value, err);
 	}
-	/* a whole number in its floating form, 1e3 or 5.0, is one; beyond a field's range an int64_t may round, but
-	 * not into the range */
+	/* a whole number in its floating form, 1e3 or 5.0, is one; beyond a field's range
+	 * an int64_t may round, but not into the range */
 	number = json_number_value(value);
 	r = policy_check_number(field, number, value_shown(value, text), err);
 	if (r < 0 || field->ignored)
@@ -106,8 +118,8 @@ static int set_number(struct sbx_policy *policy, const struct policy_field *fiel
 	return 0;
 }
 
-static int set_bool(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		    struct sbx_err *err)
+static int set_bool(struct sbx_policy *policy, const struct policy_field *field,
+		    const json_t *value, struct sbx_err *err)
 {
 	if (!json_is_boolean(value))
 		return wrong(field, "true or false", value, err);
@@ -116,21 +128,23 @@ static int set_bool(struct sbx_policy *policy, const struct policy_field *field,
 }
 
 /* The text of one string of a policy: no NUL, not too long. */
-static int check_text(const struct policy_field *field, const json_t *value, struct sbx_err *err)
+static int check_text(const struct policy_field *field, const json_t *value,
+		      struct sbx_err *err)
 {
 	size_t len = json_string_length(value);
 
 	if (strlen(json_string_value(value)) != len)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name, "%s: a NUL character is not allowed",
-				     field->name);
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
+				     "%s: a NUL character is not allowed", field->name);
 	if (len > ITEM_MAX)
 		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-				     "%s: expected text of at most %u bytes, got %zu", field->name, ITEM_MAX, len);
+				     "%s: expected text of at most %u bytes, got %zu",
+				     field->name, ITEM_MAX, len);
 	return 0;
 }
 
-static int set_string(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		      struct sbx_err *err)
+static int set_string(struct sbx_policy *policy, const struct policy_field *field,
+		      const json_t *value, struct sbx_err *err)
 {
 	char *copy, **at = policy_at(policy, field);
 	int r;
@@ -150,28 +164,29 @@ static int set_string(struct sbx_policy *policy, const struct policy_field *fiel
 	return 0;
 }
 
-static int set_choice(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		      struct sbx_err *err)
+static int set_choice(struct sbx_policy *policy, const struct policy_field *field,
+		      const json_t *value, struct sbx_err *err)
 {
 	char expected[160] = "";
 	size_t len = 0;
 
 	for (int i = 0; field->choices[i]; i++) {
-		if (json_is_string(value) && strcmp(json_string_value(value), field->choices[i]) == 0 &&
+		if (json_is_string(value) &&
+		    strcmp(json_string_value(value), field->choices[i]) == 0 &&
 		    json_string_length(value) == strlen(field->choices[i])) {
 			*(int *)policy_at(policy, field) = i;
 			return 0;
 		}
-		len += (size_t)snprintf(expected + len, sizeof(expected) - len, "%s\"%s\"", i ? " or " : "",
-					field->choices[i]);
+		len += (size_t)snprintf(expected + len, sizeof(expected) - len,
+					"%s\"%s\"", i ? " or " : "", field->choices[i]);
 		if (len >= sizeof(expected))
 			break;
 	}
 	return wrong(field, expected, value, err);
 }
 
-static int set_list(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		    struct sbx_err *err)
+static int set_list(struct sbx_policy *policy, const struct policy_field *field,
+		    const json_t *value, struct sbx_err *err)
 {
 	struct policy_list list = { 0 };
 	char text[POLICY_SHOWN];
@@ -182,13 +197,15 @@ static int set_list(struct sbx_policy *policy, const struct policy_field *field,
 	if (!json_is_array(value))
 		return wrong(field, "a list", value, err);
 	r = policy_check_count(field, json_array_size(value), err);
-	json_array_foreach((json_t *)value, i, item) {
+	json_array_foreach((json_t *)value, i, item)
+	{
 		if (r < 0)
 			break;
 		if (!json_is_string(item))
-			r = err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-					  "%s: expected a list of text, got %s at item %zu", field->name,
-					  value_shown(item, text), i + 1);
+			r = err_set_field(
+				err, SBX_AT_POLICY, EINVAL, field->name,
+				"%s: expected a list of text, got %s at item %zu",
+				field->name, value_shown(item, text), i + 1);
 		else
 			r = check_text(field, item, err);
 		if (r == 0)
@@ -215,22 +232,24 @@ static int by_key(const void *a, const void *b)
 	return order ? order : len_left < len_right ? -1 : len_left > len_right;
 }
 
-static int add_variable(struct policy_list *list, const struct policy_field *field, const char *key,
-			const json_t *value, struct sbx_err *err)
+static int add_variable(struct policy_list *list, const struct policy_field *field,
+			const char *key, const json_t *value, struct sbx_err *err)
 {
 	char text[POLICY_SHOWN];
 	_cleanup_buf_ struct buf item = { 0 };
 	int r;
 
 	if (!json_is_string(value))
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-				     "%s: %s: expected text, got %s (put it in quotes)", field->name,
-				     policy_shown_plain(key, text, sizeof(text)), kind_shown(value));
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field->name,
+			"%s: %s: expected text, got %s (put it in quotes)", field->name,
+			policy_shown_plain(key, text, sizeof(text)), kind_shown(value));
 	/* an "=" in the key would move the boundary between it and the value */
 	if (strchr(key, '='))
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-				     "%s: expected names of letters, digits and \"_\", got %s", field->name,
-				     policy_shown(key, text));
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field->name,
+			"%s: expected names of letters, digits and \"_\", got %s",
+			field->name, policy_shown(key, text));
 	r = check_text(field, value, err);
 	if (r < 0)
 		return r;
@@ -243,8 +262,8 @@ static int add_variable(struct policy_list *list, const struct policy_field *fie
 	return r;
 }
 
-static int set_map(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		   struct sbx_err *err)
+static int set_map(struct sbx_policy *policy, const struct policy_field *field,
+		   const json_t *value, struct sbx_err *err)
 {
 	struct policy_list list = { 0 };
 	const char *key;
@@ -254,7 +273,8 @@ static int set_map(struct sbx_policy *policy, const struct policy_field *field, 
 	if (!json_is_object(value))
 		return wrong(field, "a mapping of text to text", value, err);
 	r = policy_check_count(field, json_object_size(value), err);
-	json_object_foreach((json_t *)value, key, item) {
+	json_object_foreach((json_t *)value, key, item)
+	{
 		if (r < 0)
 			break;
 		r = add_variable(&list, field, key, item, err);
@@ -270,8 +290,8 @@ static int set_map(struct sbx_policy *policy, const struct policy_field *field, 
 	return 0;
 }
 
-static int set_field(struct sbx_policy *policy, const struct policy_field *field, const json_t *value,
-		     struct sbx_err *err)
+static int set_field(struct sbx_policy *policy, const struct policy_field *field,
+		     const json_t *value, struct sbx_err *err)
 {
 	switch (field->type) {
 	case POLICY_INT:
@@ -291,14 +311,16 @@ static int set_field(struct sbx_policy *policy, const struct policy_field *field
 	return unknown(field->name, err);
 }
 
-int policy_set_json(struct sbx_policy *policy, const char *name, const json_t *value, struct sbx_err *err)
+int policy_set_json(struct sbx_policy *policy, const char *name, const json_t *value,
+		    struct sbx_err *err)
 {
 	const struct policy_field *field = policy_field_find(name);
 
 	if (!field)
 		return unknown(name, err);
 	if (!value)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, name, "%s: expected a value", name);
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, name,
+				     "%s: expected a value", name);
 	return set_field(policy, field, value, err);
 }
 
@@ -316,8 +338,8 @@ static const char *skip_space(const char *text, size_t *len)
 }
 
 /* Adds one piece between commas to the list or map. */
-static int add_piece(const struct policy_field *field, json_t *all, const char *piece, size_t len,
-		     struct sbx_err *err)
+static int add_piece(const struct policy_field *field, json_t *all, const char *piece,
+		     size_t len, struct sbx_err *err)
 {
 	_cleanup_json_ json_t *item = NULL;
 	const char *equals;
@@ -326,30 +348,36 @@ static int add_piece(const struct policy_field *field, json_t *all, const char *
 
 	piece = skip_space(piece, &len);
 	if (len == 0)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-				     "%s: expected something before and behind each comma", field->name);
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field->name,
+			"%s: expected something before and behind each comma",
+			field->name);
 	if (field->type == POLICY_LIST) {
 		item = json_stringn(piece, len);
-		return item && json_array_append(all, item) == 0 ? 0 : policy_no_memory(err);
+		return item && json_array_append(all, item) == 0 ? 0
+								 : policy_no_memory(err);
 	}
 	equals = memchr(piece, '=', len);
 	if (!equals) /* what it is may be the rest of a secret that had a comma in it */
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
-				     "%s: expected KEY=VALUE,... or a JSON object (needed for a value with a comma)",
-				     field->name);
+		return err_set_field(
+			err, SBX_AT_POLICY, EINVAL, field->name,
+			"%s: expected KEY=VALUE,... or a JSON object (needed for a value with a comma)",
+			field->name);
 	key = strndup(piece, (size_t)(equals - piece));
 	item = json_stringn(equals + 1, len - (size_t)(equals + 1 - piece));
 	if (!key || !item)
 		r = policy_no_memory(err);
 	else if (json_object_get(all, key))
-		r = err_set_field(err, SBX_AT_POLICY, EINVAL, field->name, "%s: %s is given twice", field->name, key);
+		r = err_set_field(err, SBX_AT_POLICY, EINVAL, field->name,
+				  "%s: %s is given twice", field->name, key);
 	else
 		r = json_object_set(all, key, item) == 0 ? 0 : policy_no_memory(err);
 	free(key);
 	return r;
 }
 
-static int split(const struct policy_field *field, const char *text, json_t *all, struct sbx_err *err)
+static int split(const struct policy_field *field, const char *text, json_t *all,
+		 struct sbx_err *err)
 {
 	size_t len = strlen(text), n;
 	int r = 0;
@@ -369,7 +397,8 @@ static int split(const struct policy_field *field, const char *text, json_t *all
 	return r;
 }
 
-int policy_set_text(struct sbx_policy *policy, const char *name, const char *text, struct sbx_err *err)
+int policy_set_text(struct sbx_policy *policy, const char *name, const char *text,
+		    struct sbx_err *err)
 {
 	const struct policy_field *field = policy_field_find(name);
 	_cleanup_json_ json_t *value = NULL;
@@ -380,12 +409,15 @@ int policy_set_text(struct sbx_policy *policy, const char *name, const char *tex
 	if (!field)
 		return unknown(name, err);
 	if (len > POLICY_DOCUMENT_MAX)
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, name, "%s: expected at most 1 MiB of text", name);
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, name,
+				     "%s: expected at most 1 MiB of text", name);
 	if (!policy_utf8_valid(text))
-		return err_set_field(err, SBX_AT_POLICY, EINVAL, name, "%s: expected valid UTF-8", name);
+		return err_set_field(err, SBX_AT_POLICY, EINVAL, name,
+				     "%s: expected valid UTF-8", name);
 	value = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 	if (field->type == POLICY_LIST || field->type == POLICY_MAP) {
-		/* math is a word and not JSON; so, for the list, are null, 5 and "math" in quotes */
+		/* math is a word and not JSON; so, for the list, are null, 5 and "math"
+		 * in quotes */
 		if (field->type == POLICY_LIST && json_is_string(value)) {
 			json_t *list = json_pack("[O]", value);
 
@@ -393,10 +425,13 @@ int policy_set_text(struct sbx_policy *policy, const char *name, const char *tex
 				return policy_no_memory(err);
 			json_decref(value);
 			value = list;
-		} else if (!value && field->type == POLICY_MAP && *skip_space(text, &len) == '{') {
+		} else if (!value && field->type == POLICY_MAP &&
+			   *skip_space(text, &len) == '{') {
 			/* without jansson's words, which quote what may be a secret */
-			return err_set_field(err, SBX_AT_POLICY, EINVAL, name,
-					     "%s: expected a JSON object without duplicate keys, or KEY=VALUE,...", name);
+			return err_set_field(
+				err, SBX_AT_POLICY, EINVAL, name,
+				"%s: expected a JSON object without duplicate keys, or KEY=VALUE,...",
+				name);
 		} else if (!json_is_array(value) && !json_is_object(value)) {
 			json_decref(value);
 			value = field->type == POLICY_LIST ? json_array() : json_object();
@@ -406,10 +441,12 @@ int policy_set_text(struct sbx_policy *policy, const char *name, const char *tex
 			if (r < 0)
 				return r;
 		}
-	} else if (!value && (field->type == POLICY_STRING || field->type == POLICY_CHOICE)) {
+	} else if (!value &&
+		   (field->type == POLICY_STRING || field->type == POLICY_CHOICE)) {
 		value = json_string(text);
 	} else if (!value) {
-		/* True, .5 and +5 as in YAML; what else it is, the message shows as text */
+		/* True, .5 and +5 as in YAML; what else it is, the message shows as
+		 * text */
 		text = skip_space(text, &len);
 		value = policy_plain_scalar(text, len, &why);
 		if (!value || json_is_null(value))
@@ -420,7 +457,8 @@ int policy_set_text(struct sbx_policy *policy, const char *name, const char *tex
 
 /* ---- objects and documents ---- */
 
-int policy_set_object(struct sbx_policy *policy, const json_t *object, struct sbx_err *err)
+int policy_set_object(struct sbx_policy *policy, const json_t *object,
+		      struct sbx_err *err)
 {
 	struct sbx_policy copy;
 	bool first = true;
@@ -429,17 +467,21 @@ int policy_set_object(struct sbx_policy *policy, const json_t *object, struct sb
 	int r = 0;
 
 	if (!json_is_object(object))
-		return err_set(err, SBX_AT_POLICY, EINVAL, "expected a mapping of fields");
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "expected a mapping of fields");
 	if (policy_copy(&copy, policy) < 0)
 		return policy_no_memory(err);
-	json_object_foreach((json_t *)object, key, value) {
+	json_object_foreach((json_t *)object, key, value)
+	{
 		if (strcmp(key, "preset") != 0)
 			r = policy_set_json(&copy, key, value, err);
 		else if (!first)
-			r = err_set_field(err, SBX_AT_POLICY, EINVAL, key,
-					  "preset: expected as the first field, since it sets all of them");
+			r = err_set_field(
+				err, SBX_AT_POLICY, EINVAL, key,
+				"preset: expected as the first field, since it sets all of them");
 		else if (!json_is_string(value))
-			r = err_set_field(err, SBX_AT_POLICY, EINVAL, key, "preset: expected the name of a preset");
+			r = err_set_field(err, SBX_AT_POLICY, EINVAL, key,
+					  "preset: expected the name of a preset");
 		else
 			r = policy_preset(&copy, json_string_value(value), err);
 		first = false;
@@ -463,12 +505,10 @@ static bool deeper(const json_t *value, int levels)
 		return false;
 	if (levels == 0)
 		return true;
-	json_array_foreach((json_t *)value, i, item)
-		if (deeper(item, levels - 1))
-			return true;
-	json_object_foreach((json_t *)value, key, item)
-		if (deeper(item, levels - 1))
-			return true;
+	json_array_foreach((json_t *)value, i,
+			   item) if (deeper(item, levels - 1)) return true;
+	json_object_foreach((json_t *)value, key,
+			    item) if (deeper(item, levels - 1)) return true;
 	return false;
 }
 
@@ -479,25 +519,30 @@ static int json_document(const char *text, size_t len, json_t **ret, struct sbx_
 
 	value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!value)
-		return err_set(err, SBX_AT_POLICY, EINVAL,
-			       "line %d, column %d: not valid JSON (as which text with { at its start is read): %s",
-			       error.line, error.column, error.text);
+		return err_set(
+			err, SBX_AT_POLICY, EINVAL,
+			"line %d, column %d: not valid JSON (as which text with { at its start is read): %s",
+			error.line, error.column, error.text);
 	if (deeper(value, POLICY_DEPTH_MAX))
 		return err_set(err, SBX_AT_POLICY, EINVAL, "nested deeper than 8 levels");
 	*ret = json_incref(value);
 	return 0;
 }
 
-int policy_set_document(struct sbx_policy *policy, const char *text, size_t len, struct sbx_err *err)
+int policy_set_document(struct sbx_policy *policy, const char *text, size_t len,
+			struct sbx_err *err)
 {
 	_cleanup_json_ json_t *value = NULL;
 	size_t start = 0;
 	int r;
 
 	if (len > POLICY_DOCUMENT_MAX)
-		return err_set(err, SBX_AT_POLICY, EINVAL, "expected a document of at most 1 MiB, got %zu bytes", len);
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "expected a document of at most 1 MiB, got %zu bytes",
+			       len);
 	if (len > 0 && memchr(text, '\0', len))
-		return err_set(err, SBX_AT_POLICY, EINVAL, "a NUL character is not allowed in a policy document");
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "a NUL character is not allowed in a policy document");
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		start = 3;
 	while (start < len && strchr(" \t\r\n", text[start]))

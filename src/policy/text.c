@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: text of users within our own messages and documents: UTF-8, quoting, and the nearest known name.
+ * Purpose: text of users within our own messages and documents: UTF-8, quoting, and the
+ * nearest known name.
  * Process: engine and command; any thread.
  * Trusts: nothing; every text may be hostile, of any length, and need not be UTF-8.
  * Invariants: what comes out is printable UTF-8 on one line. */
@@ -13,7 +14,10 @@ int32_t policy_utf8_next(const char **text)
 {
 	static const int32_t least[] = { 0, 0x80, 0x800, 0x10000 };
 	const unsigned char *p = (const unsigned char *)*text;
-	int more = p[0] < 0x80 ? 0 : (p[0] & 0xe0) == 0xc0 ? 1 : (p[0] & 0xf0) == 0xe0 ? 2 : 3;
+	int more = p[0] < 0x80             ? 0
+		   : (p[0] & 0xe0) == 0xc0 ? 1
+		   : (p[0] & 0xf0) == 0xe0 ? 2
+					   : 3;
 	int32_t c = more == 0 ? p[0] : p[0] & (0x3f >> more);
 
 	*text += 1;
@@ -43,13 +47,14 @@ bool policy_codepoint_shown(int32_t c)
 	static const struct {
 		int32_t first, last;
 	} hidden[] = {
-		{ INT32_MIN, 0x1f }, { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x61c, 0x61c }, { 0x115f, 0x1160 },
-		{ 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
-		{ 0x2000, 0x200f }, /* spaces, joiners, direction marks */
+		{ INT32_MIN, 0x1f },    { 0x7f, 0xa0 },     { 0xad, 0xad },
+		{ 0x61c, 0x61c },       { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 },
+		{ 0x180b, 0x180f },     { 0x2000, 0x200f }, /* spaces, joiners, direction marks */
 		{ 0x2028, 0x202f }, /* line separators, embeddings and overrides */
-		{ 0x205f, 0x206f }, { 0x3000, 0x3000 }, { 0x3164, 0x3164 }, { 0xd800, 0xf8ff },
-		{ 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xffff },
-		{ 0x1fffe, 0x1ffff }, { 0xe0000, INT32_MAX },
+		{ 0x205f, 0x206f },     { 0x3000, 0x3000 }, { 0x3164, 0x3164 },
+		{ 0xd800, 0xf8ff },     { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff },
+		{ 0xffa0, 0xffa0 },     { 0xfff0, 0xffff }, { 0x1fffe, 0x1ffff },
+		{ 0xe0000, INT32_MAX },
 	};
 
 	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
@@ -58,7 +63,8 @@ bool policy_codepoint_shown(int32_t c)
 	return true;
 }
 
-/* One code point as it may stand between quotes. raw: the byte that was not UTF-8, where c is -1. */
+/* One code point as it may stand between quotes. raw: the byte that was not UTF-8, where
+ * c is -1. */
 static int escape(int32_t c, unsigned char raw, char ret[12])
 {
 	if (c < 0)
@@ -84,7 +90,8 @@ int policy_quote(struct buf *b, const char *text)
 		if (policy_codepoint_shown(c) && c != '"' && c != '\\')
 			r = buf_add(b, at, (size_t)(text - at));
 		else
-			r = buf_add(b, escaped, (size_t)escape(c, (unsigned char)*at, escaped));
+			r = buf_add(b, escaped,
+				    (size_t)escape(c, (unsigned char)*at, escaped));
 	}
 	return r < 0 ? r : buf_add(b, "\"", 1);
 }
@@ -142,11 +149,12 @@ static size_t min3(size_t a, size_t b, size_t c)
 	return m < c ? m : c;
 }
 
-/* Edits from one to the other: insertions, deletions, substitutions and swaps of neighbours. Both are shorter than
- * NEAREST_MAX. */
+/* Edits from one to the other: insertions, deletions, substitutions and swaps of
+ * neighbours. Both are shorter than NEAREST_MAX. */
 static size_t distance(const char *a, const char *b)
 {
-	size_t rows[3][NEAREST_MAX + 1], *before = rows[0], *last = rows[1], *now = rows[2];
+	size_t rows[3][NEAREST_MAX + 1], *before = rows[0], *last = rows[1],
+					 *now = rows[2];
 	size_t len_a = strlen(a), len_b = strlen(b);
 
 	for (size_t j = 0; j <= len_b; j++)
@@ -156,9 +164,10 @@ static size_t distance(const char *a, const char *b)
 
 		now[0] = i;
 		for (size_t j = 1; j <= len_b; j++) {
-			now[j] = min3(last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    before[j - 2] + 1 < now[j])
+			now[j] = min3(last[j] + 1, now[j - 1] + 1,
+				      last[j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1] && before[j - 2] + 1 < now[j])
 				now[j] = before[j - 2] + 1;
 		}
 		before = last;
@@ -174,8 +183,9 @@ static void fold(const char *name, char ret[NEAREST_MAX])
 	size_t i;
 
 	for (i = 0; name[i]; i++)
-		ret[i] = name[i] == '-' || name[i] == ' ' ? '_' :
-			 name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+		ret[i] = name[i] == '-' || name[i] == ' '   ? '_'
+			 : name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a')
+							    : name[i];
 	ret[i] = '\0';
 }
 
@@ -194,7 +204,8 @@ const char *policy_nearest(const char *name, const char *(*fn)(size_t i))
 		if (strlen(known) >= NEAREST_MAX)
 			continue;
 		d = distance(folded, known);
-		/* a third of it may be wrong; or it is a good part of the name, as "memory" */
+		/* a third of it may be wrong; or it is a good part of the name, as
+		 * "memory" */
 		if (d > (len + 2) / 3 && !(len >= 4 && strstr(known, folded)))
 			continue;
 		if (d < best) {

@@ -2,9 +2,10 @@
  * Purpose: YAML to the tree that JSON gives, so that one validator serves both.
  * Process: engine and command; any thread.
  * Trusts: nothing; the text is a user's.
- * Invariants: one document of at most POLICY_DOCUMENT_MAX bytes and POLICY_DEPTH_MAX levels; what lets a document
- *   be larger than its text, or mean something else than it shows (aliases, anchors, tags, directives, merge keys,
- *   duplicate keys), is refused. The text is read once, by events: nothing is built before it is judged. */
+ * Invariants: one document of at most POLICY_DOCUMENT_MAX bytes and POLICY_DEPTH_MAX
+ *   levels; what lets a document be larger than its text, or mean something else than it
+ *   shows (aliases, anchors, tags, directives, merge keys, duplicate keys), is refused.
+ *   The text is read once, by events: nothing is built before it is judged. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -77,18 +78,22 @@ static bool is_float(const char *text, size_t len)
 	return at == len;
 }
 
-/* The base of an integer's text, 0 if it is none; *ret_skip: what stands before its digits. */
+/* The base of an integer's text, 0 if it is none; *ret_skip: what stands before its
+ * digits. */
 static int integer_base(const char *text, size_t len, size_t *ret_skip)
 {
 	size_t sign = len > 0 && (text[0] == '-' || text[0] == '+');
 
 	*ret_skip = 2;
-	if (len > 2 && memcmp(text, "0o", 2) == 0 && digits(text + 2, len - 2, "01234567") == len - 2)
+	if (len > 2 && memcmp(text, "0o", 2) == 0 &&
+	    digits(text + 2, len - 2, "01234567") == len - 2)
 		return 8;
-	if (len > 2 && memcmp(text, "0x", 2) == 0 && digits(text + 2, len - 2, DECIMAL "abcdefABCDEF") == len - 2)
+	if (len > 2 && memcmp(text, "0x", 2) == 0 &&
+	    digits(text + 2, len - 2, DECIMAL "abcdefABCDEF") == len - 2)
 		return 16;
 	*ret_skip = 0;
-	return len > sign && digits(text + sign, len - sign, DECIMAL) == len - sign ? 10 : 0;
+	return len > sign && digits(text + sign, len - sign, DECIMAL) == len - sign ? 10
+										    : 0;
 }
 
 json_t *policy_plain_scalar(const char *text, size_t len, const char **why)
@@ -137,12 +142,14 @@ json_t *policy_plain_scalar(const char *text, size_t len, const char **why)
 
 /* ---- events ---- */
 
-static int refuse(struct sbx_err *err, const yaml_event_t *event, const char *what, const char *name)
+static int refuse(struct sbx_err *err, const yaml_event_t *event, const char *what,
+		  const char *name)
 {
 	char text[POLICY_SHOWN];
 
-	return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu: %s%s%s", event->start_mark.line + 1, what,
-		       name ? " " : "", name ? policy_shown(name, text) : "");
+	return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu: %s%s%s",
+		       event->start_mark.line + 1, what, name ? " " : "",
+		       name ? policy_shown(name, text) : "");
 }
 
 /* Takes value. */
@@ -171,39 +178,47 @@ static int scalar(struct builder *b, const yaml_event_t *event, struct sbx_err *
 	json_t *value;
 
 	if (event->data.scalar.anchor)
-		return refuse(err, event, "anchors are not allowed:", (char *)event->data.scalar.anchor);
+		return refuse(err, event, "anchors are not allowed:",
+			      (char *)event->data.scalar.anchor);
 	if (event->data.scalar.tag)
-		return refuse(err, event, "tags are not allowed:", (char *)event->data.scalar.tag);
+		return refuse(err, event,
+			      "tags are not allowed:", (char *)event->data.scalar.tag);
 	if (memchr(text, '\0', len))
 		return refuse(err, event, "a NUL character is not allowed", NULL);
-	if (b->depth > 0 && json_is_object(b->stack[top].node) && !b->stack[top].has_key) {
+	if (b->depth > 0 && json_is_object(b->stack[top].node) &&
+	    !b->stack[top].has_key) {
 		if (len == 0 || len > KEY_MAX)
-			return refuse(err, event, "expected a key of 1 to 255 bytes, got", text);
+			return refuse(err, event, "expected a key of 1 to 255 bytes, got",
+				      text);
 		if (json_object_get(b->stack[top].node, text))
 			return refuse(err, event, "duplicate key", text);
 		memcpy(b->stack[top].key, text, len + 1);
 		b->stack[top].has_key = true;
 		return 0;
 	}
-	value = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? policy_plain_scalar(text, len, &why)
-								     : json_stringn(text, len);
+	value = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE
+			? policy_plain_scalar(text, len, &why)
+			: json_stringn(text, len);
 	if (value)
 		return attach(b, value, err);
 	if (b->depth > 0 && b->stack[top].has_key) {
 		char key[POLICY_SHOWN], shown[POLICY_SHOWN];
 
-		return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu: %s: %s is %s", event->start_mark.line + 1,
-			       policy_shown_plain(b->stack[top].key, key, sizeof(key)), policy_shown(text, shown),
-			       why);
+		return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu: %s: %s is %s",
+			       event->start_mark.line + 1,
+			       policy_shown_plain(b->stack[top].key, key, sizeof(key)),
+			       policy_shown(text, shown), why);
 	}
 	return refuse(err, event, why, text);
 }
 
-static int container(struct builder *b, const yaml_event_t *event, bool mapping, struct sbx_err *err)
+static int container(struct builder *b, const yaml_event_t *event, bool mapping,
+		     struct sbx_err *err)
 {
 	const char *anchor = (const char *)(mapping ? event->data.mapping_start.anchor
 						    : event->data.sequence_start.anchor);
-	const char *tag = (const char *)(mapping ? event->data.mapping_start.tag : event->data.sequence_start.tag);
+	const char *tag = (const char *)(mapping ? event->data.mapping_start.tag
+						 : event->data.sequence_start.tag);
 	json_t *node;
 	int r;
 
@@ -213,8 +228,10 @@ static int container(struct builder *b, const yaml_event_t *event, bool mapping,
 		return refuse(err, event, "tags are not allowed:", tag);
 	if (b->depth >= POLICY_DEPTH_MAX)
 		return refuse(err, event, "nested deeper than 8 levels", NULL);
-	if (b->depth > 0 && json_is_object(b->stack[b->depth - 1].node) && !b->stack[b->depth - 1].has_key)
-		return refuse(err, event, "a key has to be text, not a list or a mapping", NULL);
+	if (b->depth > 0 && json_is_object(b->stack[b->depth - 1].node) &&
+	    !b->stack[b->depth - 1].has_key)
+		return refuse(err, event, "a key has to be text, not a list or a mapping",
+			      NULL);
 	node = mapping ? json_object() : json_array();
 	if (!node)
 		return policy_no_memory(err);
@@ -235,15 +252,18 @@ static int handle(struct builder *b, const yaml_event_t *event, struct sbx_err *
 		if (b->ended)
 			return refuse(err, event, "only one document is allowed", NULL);
 		if (event->data.document_start.version_directive ||
-		    event->data.document_start.tag_directives.start != event->data.document_start.tag_directives.end)
+		    event->data.document_start.tag_directives.start !=
+			    event->data.document_start.tag_directives.end)
 			return refuse(err, event, "directives are not allowed", NULL);
 		return 0;
 	case YAML_DOCUMENT_END_EVENT:
 		b->ended = true;
 		return 0;
 	case YAML_ALIAS_EVENT:
-		return refuse(err, event, "aliases are not allowed (text that starts with * has to be in quotes):",
-			      (char *)event->data.alias.anchor);
+		return refuse(
+			err, event,
+			"aliases are not allowed (text that starts with * has to be in quotes):",
+			(char *)event->data.alias.anchor);
 	case YAML_SCALAR_EVENT:
 		return scalar(b, event, err);
 	case YAML_SEQUENCE_START_EVENT:
@@ -270,15 +290,19 @@ static int parse_error(const yaml_parser_t *parser, struct sbx_err *err)
 	if (parser->error == YAML_MEMORY_ERROR)
 		return policy_no_memory(err);
 	if (parser->error == YAML_READER_ERROR)
-		return err_set(err, SBX_AT_POLICY, EINVAL, "not valid YAML at byte %zu: %s", parser->problem_offset,
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "not valid YAML at byte %zu: %s", parser->problem_offset,
 			       problem);
 	/* what everyone writes once: allowed_modules: [*] */
 	if (parser->context && strstr(parser->context, "alias"))
-		return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu: text that starts with * has to be in quotes",
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "line %zu: text that starts with * has to be in quotes",
 			       parser->problem_mark.line + 1);
-	return err_set(err, SBX_AT_POLICY, EINVAL, "line %zu, column %zu: not valid YAML: %s%s%s",
-		       parser->problem_mark.line + 1, parser->problem_mark.column + 1, problem,
-		       parser->context ? " " : "", parser->context ? parser->context : "");
+	return err_set(err, SBX_AT_POLICY, EINVAL,
+		       "line %zu, column %zu: not valid YAML: %s%s%s",
+		       parser->problem_mark.line + 1, parser->problem_mark.column + 1,
+		       problem, parser->context ? " " : "",
+		       parser->context ? parser->context : "");
 }
 
 int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_err *err)
@@ -288,7 +312,9 @@ int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_e
 	int r = 0;
 
 	if (len > POLICY_DOCUMENT_MAX)
-		return err_set(err, SBX_AT_POLICY, EINVAL, "expected a document of at most 1 MiB, got %zu bytes", len);
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "expected a document of at most 1 MiB, got %zu bytes",
+			       len);
 	if (!yaml_parser_initialize(&parser))
 		return policy_no_memory(err);
 	/* not by the text's own byte order mark: UTF-16 would be read as well */

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * The polite refusals: what the policy keeps from a program is refused where it asks, with the
- * field to change.
+ * The polite refusals: what the policy keeps from a program is refused where it asks,
+ * with the field to change.
  *
- * Worker, inside the program's own interpreter. This is no wall. A program that wants to can
- * reach a loaded module through another (random._os), or name its frames like a library's; it
- * then meets the kernel. So a refusal that may be wrong is never made: what cannot be told
- * apart from a library's doing is let through.
+ * Worker, inside the program's own interpreter. This is no wall. A program that wants to
+ * can reach a loaded module through another (random._os), or name its frames like a
+ * library's; it then meets the kernel. So a refusal that may be wrong is never made: what
+ * cannot be told apart from a library's doing is let through.
  *
- * Who asks is told by frames. Code is the program's if its file is; code made by exec() or
- * eval() ("<string>") belongs to whoever made it; os, pathlib and kin belong to who calls them;
- * all else is a library's, which the policy does not speak of: modules that an allowed one
- * needs are imported, and pandas may open what the kernel lets it.
+ * Who asks is told by frames. Code is the program's if its file is; code made by exec()
+ * or eval() ("<string>") belongs to whoever made it; os, pathlib and kin belong to who
+ * calls them; all else is a library's, which the policy does not speak of: modules that
+ * an allowed one needs are imported, and pandas may open what the kernel lets it.
  *
- * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's name
- * unless the event is one that it judges; every refusal is one event to the engine and an
- * exception that gate_raised() knows. */
+ * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's
+ * name unless the event is one that it judges; every refusal is one event to the engine
+ * and an exception that gate_raised() knows. */
 #include "runtime/gate.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 
-#define FRAMES_MAX 100	     /* looked at to find out who asks */
+#define FRAMES_MAX 100       /* looked at to find out who asks */
 #define LINE_FRAMES_MAX 4096 /* and to find the program's line */
 #define PROBE_FRAMES_MAX 12
 
@@ -29,9 +29,12 @@ typedef int audit_hook(const char *event, PyObject *args, void *data);
 
 static struct {
 	/* from the zygote */
-	PyObject *co_filename, *co_code, *f_back, *f_globals, *f_lasti, *name; /* attributes' names */
-	PyObject *mark; /* an attribute of our exceptions; its value is the policy's field, one of these: */
-	PyObject *allow_imports, *allowed_modules, *allow_file_operations, *allow_subprocess;
+	PyObject *co_filename, *co_code, *f_back, *f_globals, *f_lasti,
+		*name; /* attributes' names */
+	PyObject *
+		mark; /* an attribute of our exceptions; its value is the policy's field, one of these: */
+	PyObject *allow_imports, *allowed_modules, *allow_file_operations,
+		*allow_subprocess;
 	long import_name; /* the opcode, -1 where unknown */
 	/* from the request */
 	PyObject *filename;
@@ -57,14 +60,17 @@ enum asker {
 
 static bool same_text(PyObject *a, PyObject *b)
 {
-	return a == b || (PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && PyUnicode_Compare(a, b) == 0);
+	return a == b || (PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) &&
+			  PyUnicode_Compare(a, b) == 0);
 }
 
 /* The frame's module calls itself one of these. */
 static bool is_module(PyObject *frame, const char *const *modules)
 {
 	_cleanup_py_ PyObject *globals = PyObject_GetAttr(frame, gate.f_globals);
-	PyObject *name = globals && PyDict_Check(globals) ? PyDict_GetItemWithError(globals, gate.name) : NULL;
+	PyObject *name = globals && PyDict_Check(globals)
+				 ? PyDict_GetItemWithError(globals, gate.name)
+				 : NULL;
 
 	for (; name && PyUnicode_CheckExact(name) && *modules; modules++)
 		if (PyUnicode_CompareWithASCIIString(name, *modules) == 0)
@@ -77,22 +83,25 @@ static bool is_function(PyObject *frame, const char *name)
 	_cleanup_py_ PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
 	_cleanup_py_ PyObject *own = PyObject_GetAttrString(code, "co_name");
 
-	return own && PyUnicode_CheckExact(own) && PyUnicode_CompareWithASCIIString(own, name) == 0;
+	return own && PyUnicode_CheckExact(own) &&
+	       PyUnicode_CompareWithASCIIString(own, name) == 0;
 }
 
-/* The standard library's ways to a file: their openings are their caller's. Where tempfile
- * tries directories it takes a refusal for a missing one; what it then makes for the program is
- * refused. */
+/* The standard library's ways to a file: their openings are their caller's. Where
+ * tempfile tries directories it takes a refusal for a missing one; what it then makes for
+ * the program is refused. */
 static bool is_helper(PyObject *frame)
 {
-	static const char *const helpers[] = { "os",	    "pathlib", "pathlib._local", "pathlib._abc",
-					       "io",	    "_pyio",   "shutil",	 "glob",
-					       "fileinput", "codecs",  "genericpath",	 "posixpath",
-					       NULL };
+	static const char *const helpers[] = {
+		"os",        "pathlib", "pathlib._local", "pathlib._abc",
+		"io",        "_pyio",   "shutil",         "glob",
+		"fileinput", "codecs",  "genericpath",    "posixpath",
+		NULL
+	};
 	static const char *const temporary[] = { "tempfile", NULL };
 
-	return is_module(frame, helpers) ||
-	       (is_module(frame, temporary) && !is_function(frame, "_get_default_tempdir"));
+	return is_module(frame, helpers) || (is_module(frame, temporary) &&
+					     !is_function(frame, "_get_default_tempdir"));
 }
 
 static PyObject *file_of(PyObject *frame)
@@ -117,8 +126,8 @@ static enum asker asker_of(PyObject *frame, bool with_helpers)
 	return with_helpers && is_helper(frame) ? ASKER_CALLER : ASKER_LIBRARY;
 }
 
-/* The frame of the program's that asks, or NULL where a library does. Own reference; leaves no
- * exception. */
+/* The frame of the program's that asks, or NULL where a library does. Own reference;
+ * leaves no exception. */
 static PyObject *program_frame(bool with_helpers)
 {
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
@@ -183,12 +192,14 @@ static void raise_marked(PyObject *error, PyObject *field)
 
 bool gate_raised(PyObject *exception)
 {
-	_cleanup_py_ PyObject *field = gate.mark ? PyObject_GetAttr(exception, gate.mark) : NULL;
+	_cleanup_py_ PyObject *field = gate.mark ? PyObject_GetAttr(exception, gate.mark)
+						 : NULL;
 
 	PyErr_Clear();
 	/* our own objects, not equal ones */
-	return field && (field == gate.allow_imports || field == gate.allowed_modules ||
-			 field == gate.allow_file_operations || field == gate.allow_subprocess);
+	return field &&
+	       (field == gate.allow_imports || field == gate.allowed_modules ||
+		field == gate.allow_file_operations || field == gate.allow_subprocess);
 }
 
 static void report(const char *kind, PyObject *subject, PyObject *field, PyObject *remedy)
@@ -202,8 +213,10 @@ static void report(const char *kind, PyObject *subject, PyObject *field, PyObjec
 
 static void refuse_import(PyObject *name, PyObject *top)
 {
-	PyObject *field = gate.flags & RUN_IMPORTS ? gate.allowed_modules : gate.allow_imports;
-	_cleanup_py_ PyObject *remedy = NULL, *message = NULL, *args = NULL, *keywords = NULL, *error = NULL;
+	PyObject *field = gate.flags & RUN_IMPORTS ? gate.allowed_modules
+						   : gate.allow_imports;
+	_cleanup_py_ PyObject *remedy = NULL, *message = NULL, *args = NULL,
+			      *keywords = NULL, *error = NULL;
 
 	if (field == gate.allowed_modules)
 		remedy = PyUnicode_FromFormat("add \"%U\" to allowed_modules", top);
@@ -212,7 +225,9 @@ static void refuse_import(PyObject *name, PyObject *top)
 	report("import", top, field, remedy);
 	if (!remedy)
 		return;
-	message = PyUnicode_FromFormat("module \"%U\" is not allowed by the policy (%U); %U", top, field, remedy);
+	message = PyUnicode_FromFormat(
+		"module \"%U\" is not allowed by the policy (%U); %U", top, field,
+		remedy);
 	args = message ? PyTuple_Pack(1, message) : NULL;
 	keywords = args ? Py_BuildValue("{sO}", "name", name) : NULL;
 	error = keywords ? PyObject_Call(PyExc_ImportError, args, keywords) : NULL;
@@ -220,7 +235,8 @@ static void refuse_import(PyObject *name, PyObject *top)
 }
 
 /* path: what a PermissionError of the kernel would name, or NULL. */
-static int refuse_operation(const char *kind, const char *operation, PyObject *path, PyObject *field, bool reported)
+static int refuse_operation(const char *kind, const char *operation, PyObject *path,
+			    PyObject *field, bool reported)
 {
 	_cleanup_py_ PyObject *remedy = PyUnicode_FromFormat("set %U to true", field);
 	_cleanup_py_ PyObject *subject = NULL, *message = NULL, *error = NULL;
@@ -229,17 +245,21 @@ static int refuse_operation(const char *kind, const char *operation, PyObject *p
 		Py_INCREF(path);
 		subject = path;
 	} else if (path && PyBytes_CheckExact(path)) {
-		subject = PyUnicode_DecodeFSDefaultAndSize(PyBytes_AsString(path), PyBytes_Size(path));
+		subject = PyUnicode_DecodeFSDefaultAndSize(PyBytes_AsString(path),
+							   PyBytes_Size(path));
 	}
 	PyErr_Clear();
 	if (reported)
 		report(kind, subject, field, remedy);
 	if (remedy)
-		message = PyUnicode_FromFormat("%s is not allowed by the policy (%U); %U", operation, field, remedy);
+		message = PyUnicode_FromFormat("%s is not allowed by the policy (%U); %U",
+					       operation, field, remedy);
 	if (message && subject)
-		error = PyObject_CallFunction(PyExc_PermissionError, "iOO", EACCES, message, subject);
+		error = PyObject_CallFunction(PyExc_PermissionError, "iOO", EACCES,
+					      message, subject);
 	else if (message)
-		error = PyObject_CallFunction(PyExc_PermissionError, "iO", EACCES, message);
+		error = PyObject_CallFunction(PyExc_PermissionError, "iO", EACCES,
+					      message);
 	raise_marked(error, field);
 	return -1;
 }
@@ -261,7 +281,8 @@ static bool is_listed(const char *module, size_t len)
 	const char *end = gate.modules + gate.modules_len;
 
 	for (const char *at = gate.modules; at < end; at += strlen(at) + 1)
-		if (strcspn(at, ".") == len && memcmp(at, module, len) == 0) /* a dotted item counts as its top */
+		if (strcspn(at, ".") == len &&
+		    memcmp(at, module, len) == 0) /* a dotted item counts as its top */
 			return true;
 	return false;
 }
@@ -285,8 +306,8 @@ static int judge_import(PyObject *name)
 }
 
 /* builtins.__import__. C code imports through it too, in whatever frame is innermost
- * (time.strptime, pickle): CPython's PyImport_Import() passes an empty list, which no import
- * statement does. */
+ * (time.strptime, pickle): CPython's PyImport_Import() passes an empty list, which no
+ * import statement does. */
 static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "name", "globals", "locals", "fromlist", "level", NULL };
@@ -295,8 +316,8 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 	bool by_c;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "U|OOOi:__import__", names, &name, &globals, &locals, &from,
-					 &level))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "U|OOOi:__import__", names,
+					 &name, &globals, &locals, &from, &level))
 		return NULL;
 	by_c = from && PyList_CheckExact(from) && PyList_Size(from) == 0;
 	if (level == 0 && !by_c && program_asks(false) && judge_import(name) < 0)
@@ -311,23 +332,27 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 	PyObject *name, *package = NULL, *asked;
 
 	(void)self;
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:import_module", names, &name, &package))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:import_module", names,
+					 &name, &package))
 		return NULL;
 	asked = name;
-	if (PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 && PyUnicode_ReadChar(name, 0) == '.')
+	if (PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 &&
+	    PyUnicode_ReadChar(name, 0) == '.')
 		asked = package;
-	if (asked && PyUnicode_Check(asked) && program_asks(false) && judge_import(asked) < 0)
+	if (asked && PyUnicode_Check(asked) && program_asks(false) &&
+	    judge_import(asked) < 0)
 		return NULL;
 	return PyObject_Call(gate.import_module, args, keywords);
 }
 
-/* An import statement of the program's that did not come through gate_import(): it found the
- * original. Cython's modules import from C without it and without a frame of their own, hence
- * the look at the instruction. */
+/* An import statement of the program's that did not come through gate_import(): it found
+ * the original. Cython's modules import from C without it and without a frame of their
+ * own, hence the look at the instruction. */
 static int judge_import_event(PyObject *args)
 {
 	PyObject *name = PyTuple_GetItem(args, 0);
-	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(false) : NULL;
+	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(false)
+							     : NULL;
 	_cleanup_py_ PyObject *code = NULL, *bytes = NULL, *at = NULL;
 	long offset;
 
@@ -381,8 +406,10 @@ static bool reads_zone(PyObject *path, PyObject *args)
 	const char *text = PyUnicode_AsUTF8AndSize(path, NULL);
 	PyObject *mode = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
 
-	return text && strstr(text, "/zoneinfo/") && !strstr(text, "/../") && mode && PyUnicode_Check(mode) &&
-	       (PyUnicode_CompareWithASCIIString(mode, "rb") == 0 || PyUnicode_CompareWithASCIIString(mode, "r") == 0);
+	return text && strstr(text, "/zoneinfo/") && !strstr(text, "/../") && mode &&
+	       PyUnicode_Check(mode) &&
+	       (PyUnicode_CompareWithASCIIString(mode, "rb") == 0 ||
+		PyUnicode_CompareWithASCIIString(mode, "r") == 0);
 }
 
 /* A descriptor is open already; the program's own source is read to show its lines. */
@@ -391,24 +418,28 @@ static bool is_harmless(PyObject *path, PyObject *args, bool sqlite)
 	if (!path || PyLong_Check(path))
 		return true;
 	if (sqlite && PyBytes_Check(path)) /* 3.10 */
-		return PyBytes_Size(path) == 0 || strcmp(PyBytes_AsString(path), ":memory:") == 0;
+		return PyBytes_Size(path) == 0 ||
+		       strcmp(PyBytes_AsString(path), ":memory:") == 0;
 	if (!PyUnicode_Check(path))
 		return false;
-	if (sqlite && (PyUnicode_GetLength(path) == 0 || PyUnicode_CompareWithASCIIString(path, ":memory:") == 0))
+	if (sqlite && (PyUnicode_GetLength(path) == 0 ||
+		       PyUnicode_CompareWithASCIIString(path, ":memory:") == 0))
 		return true;
 	return same_text(path, gate.filename) || reads_zone(path, args);
 }
 
-/* These libraries try a program to learn of the machine and do as well without: no denial that
- * anyone would want to read of, or to grant. */
+/* These libraries try a program to learn of the machine and do as well without: no denial
+ * that anyone would want to read of, or to grant. */
 static bool is_probe(void)
 {
-	static const char *const probes[] = { "platform", "ctypes.util", "uuid", "matplotlib.font_manager", NULL };
+	static const char *const probes[] = { "platform", "ctypes.util", "uuid",
+					      "matplotlib.font_manager", NULL };
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
 	bool found = false;
 
 	Py_XINCREF(frame);
-	for (int i = 0; frame && frame != Py_None && i < PROBE_FRAMES_MAX && !found; i++) {
+	for (int i = 0; frame && frame != Py_None && i < PROBE_FRAMES_MAX && !found;
+	     i++) {
 		found = is_module(frame, probes);
 		back = PyObject_GetAttr(frame, gate.f_back);
 		Py_DECREF(frame);
@@ -428,7 +459,8 @@ static int judge_event(size_t i, PyObject *args)
 	if (judged[i].what == PROGRAMS) {
 		if (gate.flags & RUN_SUBPROCESS)
 			return 0;
-		return refuse_operation("exec", judged[i].event, subject, gate.allow_subprocess, !is_probe());
+		return refuse_operation("exec", judged[i].event, subject,
+					gate.allow_subprocess, !is_probe());
 	}
 	if (gate.flags & RUN_FILE_OPERATIONS)
 		return 0;
@@ -436,17 +468,20 @@ static int judge_event(size_t i, PyObject *args)
 	PyErr_Clear();
 	if (harmless || !program_asks(true))
 		return 0;
-	return refuse_operation("open", judged[i].event, subject, gate.allow_file_operations, true);
+	return refuse_operation("open", judged[i].event, subject,
+				gate.allow_file_operations, true);
 }
 
-/* Any thread with the GIL; for every event of the interpreter. -1 with exception refuses. */
+/* Any thread with the GIL; for every event of the interpreter. -1 with exception
+ * refuses. */
 static int gate_hook(const char *event, PyObject *args, void *data)
 {
 	int r = 0;
 
 	(void)data;
 	/* "open", "os.*", "import", "s*", "pty.spawn" */
-	if ((event[0] != 'o' && event[0] != 'i' && event[0] != 's' && event[0] != 'p') || gate.judging)
+	if ((event[0] != 'o' && event[0] != 'i' && event[0] != 's' && event[0] != 'p') ||
+	    gate.judging)
 		return 0;
 	gate.judging = true;
 	if (strcmp(event, "import") == 0) {
@@ -484,17 +519,20 @@ int gate_init(void)
 	_cleanup_py_ PyObject *opcode = NULL, *map = NULL;
 	PyObject *number;
 
-	if (intern(&gate.co_filename, "co_filename") < 0 || intern(&gate.co_code, "co_code") < 0 ||
-	    intern(&gate.f_back, "f_back") < 0 || intern(&gate.f_globals, "f_globals") < 0 ||
+	if (intern(&gate.co_filename, "co_filename") < 0 ||
+	    intern(&gate.co_code, "co_code") < 0 || intern(&gate.f_back, "f_back") < 0 ||
+	    intern(&gate.f_globals, "f_globals") < 0 ||
 	    intern(&gate.f_lasti, "f_lasti") < 0 || intern(&gate.name, "__name__") < 0 ||
-	    intern(&gate.mark, "policy_field") < 0 || own(&gate.allow_imports, "allow_imports") < 0 ||
+	    intern(&gate.mark, "policy_field") < 0 ||
+	    own(&gate.allow_imports, "allow_imports") < 0 ||
 	    own(&gate.allowed_modules, "allowed_modules") < 0 ||
 	    own(&gate.allow_file_operations, "allow_file_operations") < 0 ||
 	    own(&gate.allow_subprocess, "allow_subprocess") < 0)
 		return -1;
 	opcode = PyImport_ImportModule("opcode");
 	map = opcode ? PyObject_GetAttrString(opcode, "opmap") : NULL;
-	number = map && PyDict_Check(map) ? PyDict_GetItemString(map, "IMPORT_NAME") : NULL;
+	number = map && PyDict_Check(map) ? PyDict_GetItemString(map, "IMPORT_NAME")
+					  : NULL;
 	if (number)
 		gate.import_name = PyLong_AsLong(number);
 	PyErr_Clear();
@@ -503,12 +541,16 @@ int gate_init(void)
 
 static int install_imports(void)
 {
-	static PyMethodDef import = { "__import__", (PyCFunction)(void (*)(void))gate_import,
+	static PyMethodDef import = { "__import__",
+				      (PyCFunction)(void (*)(void))gate_import,
 				      METH_VARARGS | METH_KEYWORDS, "Import a module." };
-	static PyMethodDef import_module = { "import_module", (PyCFunction)(void (*)(void))gate_import_module,
-					     METH_VARARGS | METH_KEYWORDS, "Import a module." };
+	static PyMethodDef import_module = {
+		"import_module", (PyCFunction)(void (*)(void))gate_import_module,
+		METH_VARARGS | METH_KEYWORDS, "Import a module."
+	};
 	_cleanup_py_ PyObject *builtins = PyImport_ImportModule("builtins");
-	_cleanup_py_ PyObject *importlib = builtins ? PyImport_ImportModule("importlib") : NULL;
+	_cleanup_py_ PyObject *importlib = builtins ? PyImport_ImportModule("importlib")
+						    : NULL;
 	_cleanup_py_ PyObject *name = PyUnicode_FromString("builtins");
 	_cleanup_py_ PyObject *own_import = NULL, *own_import_module = NULL;
 
@@ -544,7 +586,8 @@ int gate_install(const struct program *program)
 		return -1;
 	*(void **)&add = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
 	if (!add) {
-		PyErr_SetString(PyExc_RuntimeError, "this interpreter has no audit hooks");
+		PyErr_SetString(PyExc_RuntimeError,
+				"this interpreter has no audit hooks");
 		return -1;
 	}
 	if (add(gate_hook, NULL) < 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A bounded JSON writer. Worker; its input is the program's and may be anything that is UTF-8. */
+ * A bounded JSON writer. Worker; its input is the program's and may be anything that is
+ * UTF-8. */
 #include "runtime/json.h"
 
 #include <errno.h>
@@ -116,12 +117,16 @@ void json_text_cut(struct json *json, const char *utf8, size_t len, size_t max)
 		json_text(json, utf8, len);
 		return;
 	}
-	/* Continuation bytes are 10xxxxxx: step back, and forward, to a character's first byte. */
-	for (head = max / 2; head > 0 && ((unsigned char)utf8[head] & 0xc0) == 0x80; head--)
+	/* Continuation bytes are 10xxxxxx: step back, and forward, to a character's first
+	 * byte. */
+	for (head = max / 2; head > 0 && ((unsigned char)utf8[head] & 0xc0) == 0x80;
+	     head--)
 		;
-	for (tail = len - max / 2; tail < len && ((unsigned char)utf8[tail] & 0xc0) == 0x80; tail++)
+	for (tail = len - max / 2;
+	     tail < len && ((unsigned char)utf8[tail] & 0xc0) == 0x80; tail++)
 		;
-	(void)snprintf(note, sizeof(note), "\n[... %zu bytes left out ...]\n", tail - head);
+	(void)snprintf(note, sizeof(note), "\n[... %zu bytes left out ...]\n",
+		       tail - head);
 	json_lit(json, "\"");
 	text_body(json, utf8, head);
 	text_body(json, note, strlen(note));
@@ -144,7 +149,8 @@ void json_base64(struct json *json, const void *data, size_t len)
 	const unsigned char *in = data;
 	char *out;
 
-	/* len / 3 * 4 cannot overflow: max is far below SIZE_MAX / 4, and this test comes first */
+	/* len / 3 * 4 cannot overflow: max is far below SIZE_MAX / 4, and this test comes
+	 * first */
 	if (!json->error && len > json->max)
 		json->error = EMSGSIZE;
 	out = reserve(json, (len + 2) / 3 * 4 + 2);

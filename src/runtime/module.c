@@ -2,7 +2,8 @@
  * Purpose: the extension module _sbx: one function, which arms the fork server (boot.h).
  * Process: the zygote, as the interpreter starts; from here on everything is C.
  * Trusts: boot.h's line of Python.
- * Invariants: no name of ours stays in sys.modules or in sys once the fork server runs. */
+ * Invariants: no name of ours stays in sys.modules or in sys once the fork server
+ * runs. */
 #include "runtime/runtime.h"
 
 #include <string.h>
@@ -15,7 +16,8 @@ static struct {
 	PyObject *module; /* kept: the code of the running hook belongs to it */
 } armed;
 
-/* Called by CPython itself, with no frame of Python beneath (pymain_run_interactive_hook). */
+/* Called by CPython itself, with no frame of Python beneath
+ * (pymain_run_interactive_hook). */
 static PyObject *interactive_hook(PyObject *self, PyObject *unused)
 {
 	(void)self;
@@ -35,7 +37,8 @@ static PyObject *arm(PyObject *self, PyObject *args)
 
 	if (!version || PyLong_AsLong(version) < VERSION_MIN) {
 		if (!PyErr_Occurred())
-			PyErr_SetString(PyExc_ImportError, "Python 3.10 or newer is needed");
+			PyErr_SetString(PyExc_ImportError,
+					"Python 3.10 or newer is needed");
 		return NULL;
 	}
 	if (!PyArg_ParseTuple(args, "iO!:arm", &fd, &PyList_Type, &names))
@@ -60,7 +63,10 @@ static PyMethodDef methods[] = {
 static PyModuleDef_Slot slots[] = { { 0, NULL } };
 
 static struct PyModuleDef definition = {
-	PyModuleDef_HEAD_INIT, .m_name = "_sbx", .m_methods = methods, .m_slots = slots,
+	PyModuleDef_HEAD_INIT,
+	.m_name = "_sbx",
+	.m_methods = methods,
+	.m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__sbx(void);
@@ -69,7 +75,8 @@ PyMODINIT_FUNC PyInit__sbx(void)
 {
 	/* Its objects have another layout, which the stable ABI does not cover. */
 	if (strstr(Py_GetVersion(), "free-threading")) {
-		PyErr_SetString(PyExc_ImportError, "free-threaded Pythons are not supported");
+		PyErr_SetString(PyExc_ImportError,
+				"free-threaded Pythons are not supported");
 		return NULL;
 	}
 	return PyModuleDef_Init(&definition);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: one program from its source to the text of WORKER_DONE: compile, run as __main__, judge how it ended, and
- *   end the interpreter as CPython would, short of tearing it down.
- * Process: a worker. What is needed is imported and captured in the zygote, before a program can replace it.
- * Trusts: the request's numbers. Of the program's objects nothing: each may raise, print, fork or end the process.
- * Invariants: no frame, name or module of ours is in the program's sight; an exception of the program's never leaves
- *   this file. */
+ * Purpose: one program from its source to the text of WORKER_DONE: compile, run as
+ *   __main__, judge how it ended, and end the interpreter as CPython would, short of
+ *   tearing it down.
+ * Process: a worker. What is needed is imported and captured in the zygote, before a
+ * program can replace it.
+ * Trusts: the request's numbers. Of the program's objects nothing: each may raise, print,
+ * fork or end the process.
+ * Invariants: no frame, name or module of ours is in the program's sight; an exception of
+ *   the program's never leaves this file. */
 #include "runtime/runtime.h"
 
 #include <stdio.h>
@@ -15,11 +18,11 @@
 
 #include "runtime/json.h"
 
-/* The tree of a program as Python objects takes hundreds of bytes a token: beyond this only its last line can be an
- * expression whose value is the result. */
+/* The tree of a program as Python objects takes hundreds of bytes a token: beyond this
+ * only its last line can be an expression whose value is the result. */
 #define AST_SOURCE_MAX (64 << 10)
-/* Address space for reporting a MemoryError: not touched, so that nothing is charged for it, and mapped before
- * RLIMIT_DATA is set from what the worker has. */
+/* Address space for reporting a MemoryError: not touched, so that nothing is charged for
+ * it, and mapped before RLIMIT_DATA is set from what the worker has. */
 #define RESERVE_BYTES (4u << 20)
 #define EXIT_FLUSH_FAILED 120 /* as CPython */
 #define EXIT_INTERRUPTED 130
@@ -31,7 +34,7 @@ static struct {
 	PyObject *linecache; /* its cache, a dict */
 	PyObject *gc_collect, *exit_handlers;
 	long only_ast, future_flags;
-	PyObject *main; /* the module */
+	PyObject *main;    /* the module */
 	PyObject *globals; /* borrowed of it */
 	void *reserve;
 } have;
@@ -50,17 +53,23 @@ static PyObject *take(const char *module, const char *name)
 	return from ? PyObject_GetAttrString(from, name) : NULL;
 }
 
-/* The compiler's flags of all `from __future__` imports, which the second half of a program inherits. */
+/* The compiler's flags of all `from __future__` imports, which the second half of a
+ * program inherits. */
 static int find_future_flags(void)
 {
 	_cleanup_py_ PyObject *future = PyImport_ImportModule("__future__");
-	_cleanup_py_ PyObject *names = future ? PyObject_GetAttrString(future, "all_feature_names") : NULL;
+	_cleanup_py_ PyObject *names = future ? PyObject_GetAttrString(
+							future, "all_feature_names")
+					      : NULL;
 	Py_ssize_t i, count = names ? PySequence_Size(names) : -1;
 
 	for (i = 0; i < count; i++) {
 		_cleanup_py_ PyObject *name = PySequence_GetItem(names, i);
-		_cleanup_py_ PyObject *feature = name ? PyObject_GetAttr(future, name) : NULL;
-		_cleanup_py_ PyObject *flag = feature ? PyObject_GetAttrString(feature, "compiler_flag") : NULL;
+		_cleanup_py_ PyObject *feature = name ? PyObject_GetAttr(future, name)
+						      : NULL;
+		_cleanup_py_ PyObject *flag = feature ? PyObject_GetAttrString(
+								feature, "compiler_flag")
+						      : NULL;
 
 		if (!flag)
 			return -1;
@@ -77,7 +86,8 @@ static int hide_interactive(void)
 	_cleanup_py_ PyObject *fields = NULL;
 	Py_ssize_t i, count;
 
-	fields = flags ? PyObject_GetAttrString((PyObject *)Py_TYPE(flags), "n_fields") : NULL;
+	fields = flags ? PyObject_GetAttrString((PyObject *)Py_TYPE(flags), "n_fields")
+		       : NULL;
 	count = fields ? PyLong_AsSsize_t(fields) : -1;
 	copy = count > 0 ? PyStructSequence_New(Py_TYPE(flags)) : NULL;
 	if (!copy)
@@ -104,7 +114,8 @@ static PyObject *new_main(void)
 	PyObject *globals = module ? PyModule_GetDict(module) : NULL;
 	_cleanup_py_ PyObject *annotations = PyDict_New();
 
-	if (!globals || !annotations || PyDict_SetItemString(globals, "__builtins__", have.builtins) < 0 ||
+	if (!globals || !annotations ||
+	    PyDict_SetItemString(globals, "__builtins__", have.builtins) < 0 ||
 	    PyDict_SetItemString(globals, "__annotations__", annotations) < 0 ||
 	    PyDict_SetItemString(globals, "__cached__", Py_None) < 0 ||
 	    PyDict_SetItemString(PyImport_GetModuleDict(), "__main__", module) < 0)
@@ -114,9 +125,11 @@ static PyObject *new_main(void)
 
 /* ---- compile ---- */
 
-static PyObject *compile_as(PyObject *source, PyObject *filename, const char *mode, long flags)
+static PyObject *compile_as(PyObject *source, PyObject *filename, const char *mode,
+			    long flags)
 {
-	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode, flags, 1);
+	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode, flags,
+				     1);
 }
 
 static long future_of(PyObject *code)
@@ -128,8 +141,10 @@ static long future_of(PyObject *code)
 	return value & have.future_flags;
 }
 
-/* Splits the last statement off where it is an expression. *ret_last stays NULL where it is not. */
-static int compile_small(PyObject *source, PyObject *filename, PyObject **ret_body, PyObject **ret_last)
+/* Splits the last statement off where it is an expression. *ret_last stays NULL where it
+ * is not. */
+static int compile_small(PyObject *source, PyObject *filename, PyObject **ret_body,
+			 PyObject **ret_last)
 {
 	_cleanup_py_ PyObject *tree = compile_as(source, filename, "exec", have.only_ast);
 	_cleanup_py_ PyObject *body = tree ? PyObject_GetAttrString(tree, "body") : NULL;
@@ -154,7 +169,9 @@ static int compile_small(PyObject *source, PyObject *filename, PyObject **ret_bo
 		return -1;
 	if (value) {
 		expression = PyObject_CallFunctionObjArgs(have.expression, value, NULL);
-		*ret_last = expression ? compile_as(expression, filename, "eval", future_of(code)) : NULL;
+		*ret_last = expression ? compile_as(expression, filename, "eval",
+						    future_of(code))
+				       : NULL;
 		if (!*ret_last)
 			return -1;
 	}
@@ -163,9 +180,11 @@ static int compile_small(PyObject *source, PyObject *filename, PyObject **ret_bo
 	return 0;
 }
 
-/* The last line that is neither blank, a comment, nor indented, if it compiles as an expression by itself and what is
- * above it by itself as well. Blank lines stand for what is above, so that line numbers are right. */
-static void split_large(PyObject *source, PyObject *filename, PyObject **ret_body, PyObject **ret_last)
+/* The last line that is neither blank, a comment, nor indented, if it compiles as an
+ * expression by itself and what is above it by itself as well. Blank lines stand for what
+ * is above, so that line numbers are right. */
+static void split_large(PyObject *source, PyObject *filename, PyObject **ret_body,
+			PyObject **ret_last)
 {
 	Py_ssize_t len = 0, at, start = 0, lines = 0, i;
 	const char *text = PyUnicode_AsUTF8AndSize(source, &len);
@@ -200,7 +219,8 @@ none:
 	PyErr_Clear();
 }
 
-static int compile_program(PyObject *source, PyObject *filename, PyObject **ret_body, PyObject **ret_last)
+static int compile_program(PyObject *source, PyObject *filename, PyObject **ret_body,
+			   PyObject **ret_last)
 {
 	if (PyUnicode_GetLength(source) <= AST_SOURCE_MAX)
 		return compile_small(source, filename, ret_body, ret_last);
@@ -213,8 +233,10 @@ static int compile_program(PyObject *source, PyObject *filename, PyObject **ret_
 /* The lines for linecache, as it would have read them from a file. */
 static int remember_source(PyObject *source, PyObject *filename)
 {
-	_cleanup_py_ PyObject *file = PyObject_CallFunction(have.string_io, "OO", source, Py_None);
-	_cleanup_py_ PyObject *lines = file ? PyObject_CallMethod(file, "readlines", NULL) : NULL;
+	_cleanup_py_ PyObject *file = PyObject_CallFunction(have.string_io, "OO", source,
+							    Py_None);
+	_cleanup_py_ PyObject *lines = file ? PyObject_CallMethod(file, "readlines", NULL)
+					    : NULL;
 	_cleanup_py_ PyObject *entry = NULL, *ended = NULL;
 	Py_ssize_t count = lines ? PyList_Size(lines) : -1;
 
@@ -229,7 +251,9 @@ static int remember_source(PyObject *source, PyObject *filename)
 			ended = NULL; /* stolen */
 		}
 	}
-	entry = count >= 0 ? Py_BuildValue("nOOO", PyUnicode_GetLength(source), Py_None, lines, filename) : NULL;
+	entry = count >= 0 ? Py_BuildValue("nOOO", PyUnicode_GetLength(source), Py_None,
+					   lines, filename)
+			   : NULL;
 	return entry ? PyDict_SetItem(have.linecache, filename, entry) : -1;
 }
 
@@ -243,9 +267,11 @@ static void mend_syntax_error(PyObject *error, PyObject *filename)
 	PyObject *lines = entry ? PyTuple_GetItem(entry, 2) : NULL;
 	long number = line && PyLong_Check(line) ? PyLong_AsLong(line) : 0;
 
-	if (text == Py_None && file && lines && PyObject_RichCompareBool(file, filename, Py_EQ) == 1 && number > 0 &&
+	if (text == Py_None && file && lines &&
+	    PyObject_RichCompareBool(file, filename, Py_EQ) == 1 && number > 0 &&
 	    number <= PyList_Size(lines))
-		(void)PyObject_SetAttrString(error, "text", PyList_GetItem(lines, number - 1));
+		(void)PyObject_SetAttrString(error, "text",
+					     PyList_GetItem(lines, number - 1));
 	PyErr_Clear();
 }
 
@@ -264,8 +290,9 @@ int program_init(void)
 	have.linecache = take("linecache", "cache");
 	have.gc_collect = take("gc", "collect");
 	have.exit_handlers = take("atexit", "_run_exitfuncs");
-	if (!have.builtins || !have.compile || !have.expr || !have.expression || !only_ast || !have.string_io ||
-	    !have.linecache || !have.gc_collect || !have.exit_handlers)
+	if (!have.builtins || !have.compile || !have.expr || !have.expression ||
+	    !only_ast || !have.string_io || !have.linecache || !have.gc_collect ||
+	    !have.exit_handlers)
 		return -1;
 	if (!PyDict_Check(have.linecache)) {
 		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
@@ -298,10 +325,15 @@ int program_environ(const struct program *program)
 		{ "MPLCONFIGDIR", "/tmp/.matplotlib" },
 	};
 	static const char *const counts[] = {
-		"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+		"OPENBLAS_NUM_THREADS",
+		"OMP_NUM_THREADS",
+		"MKL_NUM_THREADS",
+		"NUMEXPR_NUM_THREADS",
 	};
 	_cleanup_py_ PyObject *environ_map = take("os", "environ");
-	_cleanup_py_ PyObject *cleared = environ_map ? PyObject_CallMethod(environ_map, "clear", NULL) : NULL;
+	_cleanup_py_ PyObject *cleared = environ_map ? PyObject_CallMethod(environ_map,
+									   "clear", NULL)
+						     : NULL;
 	PyObject *key, *value;
 	Py_ssize_t at = 0;
 	char number[16];
@@ -317,7 +349,8 @@ int program_environ(const struct program *program)
 	for (i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (set_variable(environ_map, fixed[i][0], fixed[i][1]) < 0)
 			return -1;
-	(void)snprintf(number, sizeof(number), "%u", program->run.cpu_threads > 0 ? program->run.cpu_threads : 1);
+	(void)snprintf(number, sizeof(number), "%u",
+		       program->run.cpu_threads > 0 ? program->run.cpu_threads : 1);
 	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 		if (set_variable(environ_map, counts[i], number) < 0)
 			return -1;
@@ -331,11 +364,11 @@ int program_environ(const struct program *program)
 
 struct verdict {
 	const char *outcome;
-	int exit_code;		   /* of the process */
-	PyObject *value;	   /* the result, or NULL: none */
+	int exit_code;   /* of the process */
+	PyObject *value; /* the result, or NULL: none */
 	const char *value_source;
-	PyObject *error;	   /* the exception, normalized, with its traceback; or NULL */
-	PyObject *trace;	   /* its text, or NULL */
+	PyObject *error; /* the exception, normalized, with its traceback; or NULL */
+	PyObject *trace; /* its text, or NULL */
 };
 
 /* str(), whose failure is a note; at most max bytes of it. */
@@ -354,7 +387,8 @@ static void write_text(struct json *done, PyObject *text, size_t max)
 	PyErr_Clear();
 }
 
-static void write_error(const struct verdict *verdict, PyObject *filename, struct json *done)
+static void write_error(const struct verdict *verdict, PyObject *filename,
+			struct json *done)
 {
 	_cleanup_py_ PyObject *name = trace_name(verdict->error);
 	_cleanup_py_ PyObject *value = trace_str(verdict->error);
@@ -386,7 +420,8 @@ static void write_error(const struct verdict *verdict, PyObject *filename, struc
 		json_lit(done, "null");
 }
 
-static void write_done(const struct verdict *verdict, PyObject *filename, bool with_value, struct json *done)
+static void write_done(const struct verdict *verdict, PyObject *filename, bool with_value,
+		       struct json *done)
 {
 	_cleanup_py_ PyObject *repr = NULL;
 
@@ -406,7 +441,8 @@ static void write_done(const struct verdict *verdict, PyObject *filename, bool w
 	json_lit(done, verdict->value && with_value ? verdict->value_source : "null");
 	json_lit(done, ",\"result_repr\":");
 	/* A last call that returns nothing has no result to show, as at a prompt. */
-	if (verdict->value && with_value && (verdict->value != Py_None || verdict->value_source[1] == '_'))
+	if (verdict->value && with_value &&
+	    (verdict->value != Py_None || verdict->value_source[1] == '_'))
 		repr = value_repr(verdict->value);
 	PyErr_Clear();
 	write_text(done, repr, VALUE_REPR_MAX);
@@ -427,15 +463,18 @@ static void release_reserve(void)
 /* For pdb.pm() and its like in atexit handlers; NULL takes them back. */
 static void set_last(PyObject *type, PyObject *value, PyObject *trace)
 {
-	if (PySys_SetObject("last_type", type) < 0 || PySys_SetObject("last_value", value) < 0 ||
+	if (PySys_SetObject("last_type", type) < 0 ||
+	    PySys_SetObject("last_value", value) < 0 ||
 	    PySys_SetObject("last_traceback", trace) < 0)
 		PyErr_Clear();
 }
 
-/* A program that has a hook of its own wants it called; otherwise, and where that fails too, as CPython prints. */
+/* A program that has a hook of its own wants it called; otherwise, and where that fails
+ * too, as CPython prints. */
 static void print_error(const struct verdict *verdict)
 {
-	PyObject *hook = PySys_GetObject("excepthook"), *original = PySys_GetObject("__excepthook__");
+	PyObject *hook = PySys_GetObject("excepthook"),
+		 *original = PySys_GetObject("__excepthook__");
 	_cleanup_py_ PyObject *trace = PyException_GetTraceback(verdict->error);
 	_cleanup_py_ PyObject *called = NULL, *own = NULL;
 	PyObject *type = (PyObject *)Py_TYPE(verdict->error);
@@ -444,7 +483,8 @@ static void print_error(const struct verdict *verdict)
 	if (hook && hook != original && hook != Py_None) {
 		own = hook;
 		Py_INCREF(own);
-		called = PyObject_CallFunctionObjArgs(own, type, verdict->error, trace ? trace : Py_None, NULL);
+		called = PyObject_CallFunctionObjArgs(own, type, verdict->error,
+						      trace ? trace : Py_None, NULL);
 		if (called)
 			return;
 		if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
@@ -468,7 +508,8 @@ static void judge_exit(PyObject *error, struct verdict *verdict)
 	if (!code || code == Py_None)
 		goto out;
 	if (PyLong_Check(code)) {
-		long number = PyLong_AsLong(code); /* -1 when too large, as CPython takes it */
+		long number = PyLong_AsLong(
+			code); /* -1 when too large, as CPython takes it */
 
 		verdict->exit_code = (int)(number & 0xff);
 		goto out;
@@ -532,7 +573,8 @@ static void find_value(struct verdict *verdict, PyObject *last)
 
 /* ---- the end ---- */
 
-/* What Py_FinalizeEx does first: wait for threads that are no daemons, then the atexit handlers. */
+/* What Py_FinalizeEx does first: wait for threads that are no daemons, then the atexit
+ * handlers. */
 static void run_exit_handlers(void)
 {
 	PyObject *modules = PyImport_GetModuleDict();
@@ -550,7 +592,8 @@ static void run_exit_handlers(void)
 	PyErr_Clear();
 }
 
-/* By their frames, of which this thread has none: _thread._count() still counts those that a fork left behind. */
+/* By their frames, of which this thread has none: _thread._count() still counts those
+ * that a fork left behind. */
 static bool has_threads(void)
 {
 	PyObject *current = PySys_GetObject("_current_frames");
@@ -561,14 +604,16 @@ static bool has_threads(void)
 	return more;
 }
 
-/* Files that the program left open are flushed, and its finalizers called, when its objects die with __main__. */
+/* Files that the program left open are flushed, and its finalizers called, when its
+ * objects die with __main__. */
 static void drop_main(void)
 {
 	_cleanup_py_ PyObject *weak = NULL, *collected = NULL;
 	PyObject *key, *value, *module;
 	Py_ssize_t at = 0;
 
-	/* CPython stops daemon threads before; we cannot, and they would meet a world half gone. */
+	/* CPython stops daemon threads before; we cannot, and they would meet a world
+	 * half gone. */
 	if (has_threads())
 		return;
 	set_last(NULL, NULL, NULL);
@@ -587,8 +632,10 @@ static void drop_main(void)
 
 		/* Held from somewhere: its names go one by one. */
 		while (globals && PyDict_Next(globals, &at, &key, &value))
-			if (PyUnicode_Check(key) && PyUnicode_CompareWithASCIIString(key, "__builtins__") != 0)
-				(void)PyDict_SetItem(PyModule_GetDict(module), key, Py_None);
+			if (PyUnicode_Check(key) &&
+			    PyUnicode_CompareWithASCIIString(key, "__builtins__") != 0)
+				(void)PyDict_SetItem(PyModule_GetDict(module), key,
+						     Py_None);
 	}
 	PyErr_Clear();
 }
@@ -611,19 +658,23 @@ static int set_argv(PyObject *filename)
 {
 	PyObject *executable = PySys_GetObject("executable");
 	_cleanup_py_ PyObject *argv = Py_BuildValue("[O]", filename);
-	_cleanup_py_ PyObject *whole = Py_BuildValue("[OO]", executable ? executable : Py_None, filename);
+	_cleanup_py_ PyObject *whole = Py_BuildValue(
+		"[OO]", executable ? executable : Py_None, filename);
 
-	if (!argv || !whole || PySys_SetObject("argv", argv) < 0 || PySys_SetObject("orig_argv", whole) < 0)
+	if (!argv || !whole || PySys_SetObject("argv", argv) < 0 ||
+	    PySys_SetObject("orig_argv", whole) < 0)
 		return -1;
 	return PyDict_SetItemString(have.globals, "__file__", filename);
 }
 
-/* Compiles and runs: 0 with *ret_last the last expression's value or NULL; -1 with the exception. */
+/* Compiles and runs: 0 with *ret_last the last expression's value or NULL; -1 with the
+ * exception. */
 static int execute(const struct program *program, PyObject **ret_last)
 {
 	_cleanup_py_ PyObject *body = NULL, *last = NULL, *ran = NULL;
 
-	if (set_argv(program->filename) < 0 || remember_source(program->source, program->filename) < 0 ||
+	if (set_argv(program->filename) < 0 ||
+	    remember_source(program->source, program->filename) < 0 ||
 	    compile_program(program->source, program->filename, &body, &last) < 0)
 		return -1;
 	ran = PyEval_EvalCode(body, have.globals, have.globals);
@@ -652,7 +703,8 @@ int program_run(const struct program *program, struct json *done)
 		find_value(&verdict, last);
 	write_done(&verdict, program->filename, true, done);
 	if (done->error) {
-		/* Too long, or no memory after all: what is certain, without the value. */
+		/* Too long, or no memory after all: what is certain, without the
+		 * value. */
 		json_free(done);
 		*done = (struct json){ .max = done->max };
 		write_done(&verdict, program->filename, false, done);
@@ -666,9 +718,9 @@ int program_run(const struct program *program, struct json *done)
 
 /* ---- ahead of the request, in the worker ---- */
 
-/* A whole small run, so that lazily made state exists and the pages that every run writes are this process's own: it
- * halves the time from request to result. Its output goes to /dev/null; its main module, linecache entry and argv are
- * taken back or replaced. */
+/* A whole small run, so that lazily made state exists and the pages that every run writes
+ * are this process's own: it halves the time from request to result. Its output goes to
+ * /dev/null; its main module, linecache entry and argv are taken back or replaced. */
 static int rehearse(void)
 {
 	static const char text[] = "import sys\n"
@@ -683,13 +735,15 @@ static int rehearse(void)
 	_cleanup_py_ PyObject *source = PyUnicode_FromString(text);
 	_cleanup_py_ PyObject *filename = PyUnicode_FromString("<none>");
 	_cleanup_py_ PyObject *environment = PyDict_New();
-	const struct program program = { .source = source, .filename = filename, .environment = environment };
+	const struct program program = { .source = source,
+					 .filename = filename,
+					 .environment = environment };
 	struct verdict verdict = { .outcome = "ok" };
 	struct json json = { .max = 1u << 20 };
 	PyObject *last = NULL;
 
-	if (!source || !filename || !environment || program_environ(&program) < 0 || stdio_open() < 0 ||
-	    execute(&program, &last) < 0)
+	if (!source || !filename || !environment || program_environ(&program) < 0 ||
+	    stdio_open() < 0 || execute(&program, &last) < 0)
 		return -1;
 	find_value(&verdict, last);
 	write_done(&verdict, filename, true, &json);

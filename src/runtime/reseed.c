@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: gives a worker's random generators states of its own. All workers of a zygote begin as copies of it.
- * Process: a worker, before any request. Only modules that the template has loaded already are looked at: one that
- *   is imported later seeds itself from the kernel.
+ * Purpose: gives a worker's random generators states of its own. All workers of a zygote
+ * begin as copies of it.
+ * Process: a worker, before any request. Only modules that the template has loaded
+ *   already are looked at: one that is imported later seeds itself from the kernel.
  * Trusts: the template's modules.
  * Invariants: a generator that is there and cannot be reseeded ends the worker. */
 #include "runtime/runtime.h"
@@ -14,7 +15,9 @@
 
 static int fresh(void *data, size_t len)
 {
-	return getrandom(data, len, 0) == (ssize_t)len ? 0 : -1; /* never short up to 256 bytes, getrandom(2) */
+	return getrandom(data, len, 0) == (ssize_t)len
+		       ? 0
+		       : -1; /* never short up to 256 bytes, getrandom(2) */
 }
 
 /* A loaded module by name: new reference, or NULL without an exception. */
@@ -28,8 +31,9 @@ static PyObject *loaded(const char *name)
 	return module;
 }
 
-/* CPython's own fork hook has seeded `random` by now; seeding it again costs less than knowing whether a preloaded
- * module undid the hook. numpy has no hook. Both take the kernel's entropy when called without arguments. */
+/* CPython's own fork hook has seeded `random` by now; seeding it again costs less than
+ * knowing whether a preloaded module undid the hook. numpy has no hook. Both take the
+ * kernel's entropy when called without arguments. */
 static int reseed_by_call(const char *name)
 {
 	_cleanup_py_ PyObject *module = loaded(name);
@@ -54,8 +58,8 @@ static int reseed_openssl(void)
 		PyErr_SetFromErrno(PyExc_OSError);
 		return -1;
 	}
-	done = PyObject_CallMethod(module, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof(bytes),
-				   (double)sizeof(bytes));
+	done = PyObject_CallMethod(module, "RAND_add", "y#d", bytes,
+				   (Py_ssize_t)sizeof(bytes), (double)sizeof(bytes));
 	return done ? 0 : -1;
 }
 
@@ -107,5 +111,6 @@ int reseed_all(struct sbx_err *err)
 	return 0;
 failed:
 	PyErr_Clear();
-	return err_set(err, SBX_AT_WORKER, 0, "the generator of %s could not be given a state of its own", what);
+	return err_set(err, SBX_AT_WORKER, 0,
+		       "the generator of %s could not be given a state of its own", what);
 }

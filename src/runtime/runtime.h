@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What the files of the extension share. The extension runs inside the template's jail (zygote) and then inside a
- * program's jail (worker), in an interpreter that we do not build: limited API 3.10 only, no library but libc.
- * Everything here needs the GIL and runs on the main thread unless it says otherwise. */
+ * What the files of the extension share. The extension runs inside the template's jail
+ * (zygote) and then inside a program's jail (worker), in an interpreter that we do not
+ * build: limited API 3.10 only, no library but libc. Everything here needs the GIL and
+ * runs on the main thread unless it says otherwise. */
 #ifndef SBX_RUNTIME_RUNTIME_H
 #define SBX_RUNTIME_RUNTIME_H
 
@@ -25,7 +26,8 @@ static inline void py_clearp(PyObject **p)
 #define _cleanup_py_ __attribute__((cleanup(py_clearp)))
 
 /* ---- zygote.c: the fork server ---- */
-/* Preloads, locks itself in and serves requests on fd. Never returns: the process ends, or it is a worker. */
+/* Preloads, locks itself in and serves requests on fd. Never returns: the process ends,
+ * or it is a worker. */
 _Noreturn void zygote_serve(int fd, PyObject *preload);
 
 /* ---- worker.c: one fork of the zygote, one program ---- */
@@ -37,14 +39,17 @@ struct program {
 	PyObject *source;      /* str */
 	PyObject *filename;    /* str */
 	PyObject *environment; /* dict of str */
-	const char *modules;   /* allowed_modules, run.modules_len bytes, each with its NUL; kept for good */
+	const char *
+		modules; /* allowed_modules, run.modules_len bytes, each with its NUL; kept for good */
 };
 
-/* A claim to the engine. Bounded and counted: the first of its kind at once, the number of its repetitions by
- * worker_events_flush(). subject: str or NULL. Never raises. */
-void worker_event(const char *kind, PyObject *subject, const char *rule, long line, const char *remedy);
+/* A claim to the engine. Bounded and counted: the first of its kind at once, the number
+ * of its repetitions by worker_events_flush(). subject: str or NULL. Never raises. */
+void worker_event(const char *kind, PyObject *subject, const char *rule, long line,
+		  const char *remedy);
 void worker_events_flush(void);
-/* With RUN_LOOK: has the supervisor look at what the program holds, before it is let go. Waits 200 ms at most. */
+/* With RUN_LOOK: has the supervisor look at what the program holds, before it is let go.
+ * Waits 200 ms at most. */
 void worker_look(void);
 /* False in a process that the program forked: it speaks to nobody. */
 bool worker_is_self(void);
@@ -54,37 +59,48 @@ int reseed_all(struct sbx_err *err);
 
 /* ---- program.c: from source to the text of WORKER_DONE ---- */
 struct json;
-int program_init(void);	      /* zygote: what every run needs is imported and captured. 0 or -1 with exception */
-int program_prepare(void);    /* worker, before the request: the fresh __main__. 0 or -1 with exception */
+int program_init(
+	void); /* zygote: what every run needs is imported and captured. 0 or -1 with exception */
+int program_prepare(
+	void); /* worker, before the request: the fresh __main__. 0 or -1 with exception */
 int program_environ(const struct program *program); /* 0 or -1 with exception */
-/* Runs it to its very end (threads, atexit, flush). done gets the JSON. Returns the exit code. */
+/* Runs it to its very end (threads, atexit, flush). done gets the JSON. Returns the exit
+ * code. */
 int program_run(const struct program *program, struct json *done);
 PyObject *program_globals(void); /* borrowed: the namespace of __main__ */
 
 /* ---- stdio.c ---- */
-int stdio_open(void);	/* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
+int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
 bool stdio_flush(void); /* false: something could not be written. Clears exceptions */
-void stdio_error_text(PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
+void stdio_error_text(
+	PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
 
 /* ---- gate.c: the polite refusals ---- */
-int gate_install(const struct program *program);      /* 0 or -1 with exception */
-bool gate_raised(PyObject *exception);		      /* an ImportError of ours */
-long gate_program_line(void);			      /* of the innermost frame of the program, 0: none */
+int gate_install(const struct program *program); /* 0 or -1 with exception */
+bool gate_raised(PyObject *exception);           /* an ImportError of ours */
+long gate_program_line(void); /* of the innermost frame of the program, 0: none */
 
 /* ---- trace.c ---- */
-int trace_init(void);			       /* zygote */
-PyObject *trace_format(PyObject *exception);   /* str; NULL without an exception where it cannot be had */
+int trace_init(void); /* zygote */
+PyObject *trace_format(
+	PyObject *exception); /* str; NULL without an exception where it cannot be had */
 long trace_line(PyObject *exception, PyObject *filename); /* 0: none */
-const char *trace_cause(PyObject *exception, PyObject *filename); /* "denied", "disk", ... or NULL */
-PyObject *trace_str(PyObject *exception);      /* str(exception), or a note that it failed. NULL on no memory */
-PyObject *trace_name(PyObject *exception);     /* its type's name */
+const char *trace_cause(PyObject *exception,
+			PyObject *filename); /* "denied", "disk", ... or NULL */
+PyObject *trace_str(
+	PyObject *
+		exception); /* str(exception), or a note that it failed. NULL on no memory */
+PyObject *trace_name(PyObject *exception); /* its type's name */
 
 /* ---- value.c: tagged values, docs/results.md ---- */
 #define VALUE_MAX (16u << 20)
 #define VALUE_DEPTH_MAX 64
 #define VALUE_REPR_MAX (64u << 10)
-int value_init(void);				     /* zygote */
-void value_write(struct json *json, PyObject *value); /* never raises; a json error only for lack of memory */
-PyObject *value_repr(PyObject *value);		     /* str; a note where repr() raised. NULL on no memory */
+int value_init(void); /* zygote */
+void value_write(
+	struct json *json,
+	PyObject *value); /* never raises; a json error only for lack of memory */
+PyObject *value_repr(
+	PyObject *value); /* str; a note where repr() raised. NULL on no memory */
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: sys.stdin, sys.stdout and sys.stderr of a program, over descriptors 0, 1 and 2.
- * Process: a worker. What C code and child processes write goes to the same descriptors without us.
+ * Purpose: sys.stdin, sys.stdout and sys.stderr of a program, over descriptors 0, 1 and
+ * 2.
+ * Process: a worker. What C code and child processes write goes to the same descriptors
+ * without us.
  * Trusts: nothing: the program may replace, close or break every object here.
  * Invariants: nothing that fails here raises past this file but in stdio_open(). */
 #include "runtime/runtime.h"
@@ -10,24 +12,26 @@
 
 #include "base/fd.h"
 
-/* One stream as CPython's create_stdio() makes it with -X utf8, and line buffered, so that output is seen as it
- * comes. */
+/* One stream as CPython's create_stdio() makes it with -X utf8, and line buffered, so
+ * that output is seen as it comes. */
 static PyObject *open_one(PyObject *io, int fd, const char *name, const char *errors)
 {
 	bool reads = fd == 0;
-	_cleanup_py_ PyObject *raw = NULL, *buffer = NULL, *text = NULL, *title = NULL, *mode = NULL;
+	_cleanup_py_ PyObject *raw = NULL, *buffer = NULL, *text = NULL, *title = NULL,
+			      *mode = NULL;
 
 	raw = PyObject_CallMethod(io, "FileIO", "isi", fd, reads ? "rb" : "wb", 0);
 	title = PyUnicode_FromString(name);
 	mode = PyUnicode_FromString(reads ? "r" : "w");
 	if (!raw || !title || !mode || PyObject_SetAttrString(raw, "name", title) < 0)
 		return NULL;
-	buffer = PyObject_CallMethod(io, reads ? "BufferedReader" : "BufferedWriter", "O", raw);
+	buffer = PyObject_CallMethod(io, reads ? "BufferedReader" : "BufferedWriter", "O",
+				     raw);
 	if (!buffer)
 		return NULL;
 	/* encoding, errors, newline, line_buffering, write_through */
-	text = PyObject_CallMethod(io, "TextIOWrapper", "Osssii", buffer, "utf-8", errors, reads ? NULL : "\n", 1,
-				   0);
+	text = PyObject_CallMethod(io, "TextIOWrapper", "Osssii", buffer, "utf-8", errors,
+				   reads ? NULL : "\n", 1, 0);
 	if (!text || PyObject_SetAttrString(text, "mode", mode) < 0)
 		return NULL;
 	Py_INCREF(text);
@@ -49,7 +53,8 @@ int stdio_open(void)
 	if (!io)
 		return -1;
 	for (fd = 0; fd < 3; fd++) {
-		_cleanup_py_ PyObject *stream = open_one(io, fd, streams[fd].file, streams[fd].errors);
+		_cleanup_py_ PyObject *stream = open_one(io, fd, streams[fd].file,
+							 streams[fd].errors);
 
 		if (!stream || PySys_SetObject(streams[fd].attribute, stream) < 0 ||
 		    PySys_SetObject(streams[fd].original, stream) < 0)
@@ -66,7 +71,8 @@ static bool flush_one(const char *attribute)
 
 	if (!stream)
 		return true;
-	Py_INCREF(stream); /* the reference was borrowed, and flush() runs the program's code */
+	Py_INCREF(
+		stream); /* the reference was borrowed, and flush() runs the program's code */
 	if (stream == Py_None)
 		return true;
 	closed = PyObject_GetAttrString(stream, "closed");
@@ -86,7 +92,8 @@ static bool flush_one(const char *attribute)
 
 bool stdio_flush(void)
 {
-	static const char *const all[] = { "stdout", "stderr", "__stdout__", "__stderr__" };
+	static const char *const all[] = { "stdout", "stderr", "__stdout__",
+					   "__stderr__" };
 	bool good = true;
 	size_t i;
 
@@ -111,7 +118,8 @@ void stdio_error_text(PyObject *text)
 
 	if (stream)
 		Py_INCREF(stream);
-	if (stream && stream != Py_None && PyFile_WriteObject(text, stream, Py_PRINT_RAW) == 0) {
+	if (stream && stream != Py_None &&
+	    PyFile_WriteObject(text, stream, Py_PRINT_RAW) == 0) {
 		(void)flush_one("stderr");
 		return;
 	}

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * An uncaught exception: its text as CPython prints it, its line in the program, its cause as
- * the interpreter sees it.
+ * An uncaught exception: its text as CPython prints it, its line in the program, its
+ * cause as the interpreter sees it.
  *
- * Worker, after the program; taken in the zygote. The exception is the program's and hostile,
- * and so may be its traceback module by then: the text is made by a copy of traceback and
- * linecache that no name leads to. They share linecache's cache, where program.c put the
- * program's own lines.
+ * Worker, after the program; taken in the zygote. The exception is the program's and
+ * hostile, and so may be its traceback module by then: the text is made by a copy of
+ * traceback and linecache that no name leads to. They share linecache's cache, where
+ * program.c put the program's own lines.
  *
- * Invariants: no exception leaves; the text has at most TRACE_MAX bytes and a note; chains and
- * tracebacks are followed for a bounded number of steps. */
+ * Invariants: no exception leaves; the text has at most TRACE_MAX bytes and a note;
+ * chains and tracebacks are followed for a bounded number of steps. */
 #include "runtime/gate.h"
 
 #include <errno.h>
@@ -19,8 +19,8 @@
 #define TRACE_MAX (64u << 10)
 #define HALF (TRACE_MAX / 2)
 #define LINE_CUT_MAX 400 /* bytes given up so that the cut falls between lines */
-#define CHAIN_MAX 64	 /* exceptions followed through __cause__ and __context__ */
-#define GROUP_MAX 64	 /* members of a group looked at */
+#define CHAIN_MAX 64     /* exceptions followed through __cause__ and __context__ */
+#define GROUP_MAX 64     /* members of a group looked at */
 #define GROUP_DEPTH_MAX 4
 #define FRAMES_ALL_MAX 5000 /* beyond this many frames */
 #define FRAMES_KEPT 2000    /* only so many innermost ones are shown */
@@ -32,7 +32,8 @@ static PyObject *exception_class; /* traceback.TracebackException of our copy */
 
 PyObject *trace_name(PyObject *exception)
 {
-	_cleanup_py_ PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(exception), "__name__");
+	_cleanup_py_ PyObject *name = PyObject_GetAttrString(
+		(PyObject *)Py_TYPE(exception), "__name__");
 
 	PyErr_Clear();
 	if (!name || !PyUnicode_CheckExact(name))
@@ -82,7 +83,8 @@ static void keep_str(struct kept *kept, PyObject *text)
 	_cleanup_py_ PyObject *bytes = NULL;
 	Py_ssize_t len;
 	char *data = NULL;
-	const char *utf8 = PyUnicode_Check(text) ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+	const char *utf8 = PyUnicode_Check(text) ? PyUnicode_AsUTF8AndSize(text, &len)
+						 : NULL;
 
 	if (!utf8 && PyUnicode_Check(text)) {
 		PyErr_Clear();
@@ -144,7 +146,8 @@ static PyObject *kept_str(const struct kept *kept)
 		head = head_text(kept);
 		memcpy(text, kept->head, head);
 		note = snprintf(text + head, 100, "%s  [... %zu bytes left out ...]\n",
-				head > 0 && text[head - 1] != '\n' ? "\n" : "", kept->total - TRACE_MAX);
+				head > 0 && text[head - 1] != '\n' ? "\n" : "",
+				kept->total - TRACE_MAX);
 		head += (size_t)note;
 		tail = tail_text(kept, text + head);
 		ret = PyUnicode_DecodeUTF8(text, (Py_ssize_t)(head + tail), "replace");
@@ -216,11 +219,13 @@ static PyObject *format_pieces(PyObject *exception, long frames)
 	_cleanup_py_ PyObject *trace = PyException_GetTraceback(exception);
 	_cleanup_py_ PyObject *args = NULL, *keywords = NULL, *made = NULL;
 
-	args = PyTuple_Pack(3, (PyObject *)Py_TYPE(exception), exception, trace ? trace : Py_None);
+	args = PyTuple_Pack(3, (PyObject *)Py_TYPE(exception), exception,
+			    trace ? trace : Py_None);
 	if (!args)
 		return NULL;
 	if (frames > FRAMES_ALL_MAX)
-		keywords = Py_BuildValue("{sOsi}", "compact", Py_True, "limit", -FRAMES_KEPT);
+		keywords = Py_BuildValue("{sOsi}", "compact", Py_True, "limit",
+					 -FRAMES_KEPT);
 	else
 		keywords = Py_BuildValue("{sO}", "compact", Py_True);
 	if (!keywords)
@@ -250,7 +255,8 @@ static void format_plainly(struct kept *kept, PyObject *exception)
 		file = code ? PyObject_GetAttrString(code, "co_filename") : NULL;
 		function = code ? PyObject_GetAttrString(code, "co_name") : NULL;
 		if (file && function && number)
-			line = PyUnicode_FromFormat("  File \"%S\", line %S, in %S\n", file, number, function);
+			line = PyUnicode_FromFormat("  File \"%S\", line %S, in %S\n",
+						    file, number, function);
 		PyErr_Clear();
 		if (line)
 			keep_str(kept, line);
@@ -258,7 +264,8 @@ static void format_plainly(struct kept *kept, PyObject *exception)
 	name = trace_name(exception);
 	text = trace_str(exception);
 	if (name && text)
-		last = PyUnicode_FromFormat(PyUnicode_GetLength(text) ? "%U: %S\n" : "%U%S\n", name, text);
+		last = PyUnicode_FromFormat(
+			PyUnicode_GetLength(text) ? "%U: %S\n" : "%U%S\n", name, text);
 	PyErr_Clear();
 	if (last)
 		keep_str(kept, last);
@@ -275,7 +282,9 @@ PyObject *trace_format(PyObject *exception)
 	if (!kept)
 		return NULL;
 	if (frames > FRAMES_ALL_MAX) {
-		(void)snprintf(note, sizeof(note), "[of %ld frames the innermost %d are shown]\n", frames, FRAMES_KEPT);
+		(void)snprintf(note, sizeof(note),
+			       "[of %ld frames the innermost %d are shown]\n", frames,
+			       FRAMES_KEPT);
 		keep(kept, note, strlen(note));
 	}
 	pieces = format_pieces(exception, frames);
@@ -298,8 +307,10 @@ PyObject *trace_format(PyObject *exception)
 
 static bool is_file(PyObject *owner, const char *attribute, PyObject *filename)
 {
-	_cleanup_py_ PyObject *file = owner ? PyObject_GetAttrString(owner, attribute) : NULL;
-	bool same = file && PyUnicode_CheckExact(file) && PyUnicode_Compare(file, filename) == 0;
+	_cleanup_py_ PyObject *file = owner ? PyObject_GetAttrString(owner, attribute)
+					    : NULL;
+	bool same = file && PyUnicode_CheckExact(file) &&
+		    PyUnicode_Compare(file, filename) == 0;
 
 	PyErr_Clear();
 	return same;
@@ -323,7 +334,9 @@ static long innermost_line(PyObject *exception, PyObject *filename, bool *ret_la
 	*ret_last_is = !entry;
 	for (; entry; entry = next_entry(entry)) {
 		_cleanup_py_ PyObject *frame = PyObject_GetAttrString(entry, "tb_frame");
-		_cleanup_py_ PyObject *code = frame ? PyObject_GetAttrString(frame, "f_code") : NULL;
+		_cleanup_py_ PyObject *code = frame ? PyObject_GetAttrString(frame,
+									     "f_code")
+						    : NULL;
 
 		*ret_last_is = is_file(code, "co_filename", filename);
 		if (*ret_last_is)
@@ -407,9 +420,11 @@ static const char *cause_of_one(PyObject *exception)
 			return gate_has_network() ? NULL : "denied";
 		return cause_of_errno(exception);
 	}
-	if (is_a(exception, PyExc_RuntimeError) && says(exception, "can't start new thread"))
+	if (is_a(exception, PyExc_RuntimeError) &&
+	    says(exception, "can't start new thread"))
 		return "processes";
-	if (is_from(exception, "_sqlite3", "OperationalError") && says(exception, "database or disk is full"))
+	if (is_from(exception, "_sqlite3", "OperationalError") &&
+	    says(exception, "database or disk is full"))
 		return "disk";
 	return NULL;
 }
@@ -439,8 +454,8 @@ static const char *cause_of_group(PyObject *exception, PyObject *filename, int d
 }
 
 /* "raise X from Y" is Y's doing. "During handling of Y" is so only if a library raised X:
- * urllib wraps an OSError in its own. A program that handles a denial and then fails on its own
- * account has failed on its own account. */
+ * urllib wraps an OSError in its own. A program that handles a denial and then fails on
+ * its own account has failed on its own account. */
 static const char *cause_of(PyObject *exception, PyObject *filename, int depth)
 {
 	PyObject *at = exception, *next;
@@ -477,9 +492,14 @@ const char *trace_cause(PyObject *exception, PyObject *filename)
 static PyObject *copy_module(const char *name)
 {
 	_cleanup_py_ PyObject *module = PyImport_ImportModule(name);
-	_cleanup_py_ PyObject *importlib = module ? PyImport_ImportModule("_frozen_importlib") : NULL;
-	_cleanup_py_ PyObject *spec = importlib ? PyObject_GetAttrString(module, "__spec__") : NULL;
-	_cleanup_py_ PyObject *loader = spec ? PyObject_GetAttrString(spec, "loader") : NULL;
+	_cleanup_py_ PyObject *importlib = module ? PyImport_ImportModule(
+							    "_frozen_importlib")
+						  : NULL;
+	_cleanup_py_ PyObject *spec = importlib
+					      ? PyObject_GetAttrString(module, "__spec__")
+					      : NULL;
+	_cleanup_py_ PyObject *loader = spec ? PyObject_GetAttrString(spec, "loader")
+					     : NULL;
 	_cleanup_py_ PyObject *copy = NULL, *done = NULL;
 	PyObject *ret;
 
@@ -494,17 +514,21 @@ static PyObject *copy_module(const char *name)
 	return ret;
 }
 
-/* traceback imports what it needs for carets and suggestions when it first needs it: here, and
- * not in a worker. */
+/* traceback imports what it needs for carets and suggestions when it first needs it:
+ * here, and not in a worker. */
 static int rehearse(PyObject *cache, const char *source)
 {
-	_cleanup_py_ PyObject *entry = Py_BuildValue("iO[s]s", 10, Py_None, source, "<none>");
+	_cleanup_py_ PyObject *entry = Py_BuildValue("iO[s]s", 10, Py_None, source,
+						     "<none>");
 	_cleanup_py_ PyObject *code = Py_CompileString(source, "<none>", Py_file_input);
-	_cleanup_py_ PyObject *globals = code ? Py_BuildValue("{sO}", "__builtins__", PyEval_GetBuiltins()) : NULL;
+	_cleanup_py_ PyObject *globals = code ? Py_BuildValue("{sO}", "__builtins__",
+							      PyEval_GetBuiltins())
+					      : NULL;
 	_cleanup_py_ PyObject *done = NULL, *text = NULL;
 	PyObject *type, *value, *trace;
 
-	if (!entry || !globals || PyObject_SetItem(cache, PyTuple_GetItem(entry, 3), entry) < 0)
+	if (!entry || !globals ||
+	    PyObject_SetItem(cache, PyTuple_GetItem(entry, 3), entry) < 0)
 		return -1;
 	done = PyEval_EvalCode(code, globals, globals);
 	PyErr_Fetch(&type, &value, &trace);
@@ -520,7 +544,9 @@ static int rehearse(PyObject *cache, const char *source)
 int trace_init(void)
 {
 	_cleanup_py_ PyObject *linecache = PyImport_ImportModule("linecache");
-	_cleanup_py_ PyObject *cache = linecache ? PyObject_GetAttrString(linecache, "cache") : NULL;
+	_cleanup_py_ PyObject *cache = linecache ? PyObject_GetAttrString(linecache,
+									  "cache")
+						 : NULL;
 	_cleanup_py_ PyObject *lines = cache ? copy_module("linecache") : NULL;
 	_cleanup_py_ PyObject *traceback = lines ? copy_module("traceback") : NULL;
 	_cleanup_py_ PyObject *tokenize = NULL;
@@ -531,9 +557,11 @@ int trace_init(void)
 	exception_class = PyObject_GetAttrString(traceback, "TracebackException");
 	if (!exception_class || gate_init() < 0)
 		return -1;
-	tokenize = PyImport_ImportModule("tokenize"); /* linecache's, for libraries' lines */
+	tokenize = PyImport_ImportModule(
+		"tokenize"); /* linecache's, for libraries' lines */
 	if (!tokenize)
 		return -1;
 	/* carets, and a suggestion for a name */
-	return rehearse(cache, "x = 1 / 0\n") < 0 || rehearse(cache, "x = lem\n") < 0 ? -1 : 0;
+	return rehearse(cache, "x = 1 / 0\n") < 0 || rehearse(cache, "x = lem\n") < 0 ? -1
+										      : 0;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * A program's result as tagged JSON (docs/results.md).
  *
- * Worker, after the program; its walls are up and this code is on the program's side of them.
- * The value is hostile: its classes may raise, loop or change containers while these are read.
- * So contents are read through the built-in types' own C functions, whatever a subclass
- * overrides; borrowed references are owned before anything else runs; and what fails becomes
- * its repr.
+ * Worker, after the program; its walls are up and this code is on the program's side of
+ * them. The value is hostile: its classes may raise, loop or change containers while
+ * these are read. So contents are read through the built-in types' own C functions,
+ * whatever a subclass overrides; borrowed references are owned before anything else runs;
+ * and what fails becomes its repr.
  *
- * Invariants: no exception leaves; one value writes at most VALUE_MAX bytes and at most twice
- * that much in all attempts; nesting beyond VALUE_DEPTH_MAX and cycles become reprs; a plain
- * object never has the key "$type", nor one key twice (the reader refuses both). */
+ * Invariants: no exception leaves; one value writes at most VALUE_MAX bytes and at most
+ * twice that much in all attempts; nesting beyond VALUE_DEPTH_MAX and cycles become
+ * reprs; a plain object never has the key "$type", nor one key twice (the reader refuses
+ * both). */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ static const struct {
 	[KNOWN_NA] = { "pandas", "NA" },
 };
 
-/* A module that is not in sys.modules has no instances to write; none is imported for this. */
+/* A module that is not in sys.modules has no instances to write; none is imported for
+ * this. */
 static void known_find(struct writer *w)
 {
 	PyObject *modules = PyImport_GetModuleDict();
@@ -63,8 +65,8 @@ static void known_find(struct writer *w)
 	PyErr_Clear();
 }
 
-/* Written as base64 where JSON cannot say it: lone surrogates, and U+0000, which no C reader
- * takes. */
+/* Written as base64 where JSON cannot say it: lone surrogates, and U+0000, which no C
+ * reader takes. */
 static int put_str(struct writer *w, PyObject *value)
 {
 	_cleanup_py_ PyObject *bytes = NULL;
@@ -100,7 +102,9 @@ static int put_str(struct writer *w, PyObject *value)
 int value_text(struct writer *w, PyObject *text)
 {
 	Py_ssize_t len;
-	const char *utf8 = PyUnicode_CheckExact(text) ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+	const char *utf8 = PyUnicode_CheckExact(text)
+				   ? PyUnicode_AsUTF8AndSize(text, &len)
+				   : NULL;
 
 	if (!utf8 || memchr(utf8, 0, (size_t)len))
 		return PUT_FAILED;
@@ -228,9 +232,11 @@ static int put_bytes(struct writer *w, PyObject *value)
 	value_tag(w, array ? "bytearray" : "bytes", exact ? NULL : value);
 	json_lit(w->json, ",\"value\":");
 	if (array)
-		json_base64(w->json, PyByteArray_AsString(value), (size_t)PyByteArray_Size(value));
+		json_base64(w->json, PyByteArray_AsString(value),
+			    (size_t)PyByteArray_Size(value));
 	else
-		json_base64(w->json, PyBytes_AsString(value), (size_t)PyBytes_Size(value));
+		json_base64(w->json, PyBytes_AsString(value),
+			    (size_t)PyBytes_Size(value));
 	json_lit(w->json, "}");
 	return PUT_DONE;
 }
@@ -241,8 +247,10 @@ static int put_items(struct writer *w, PyObject *value)
 	bool list = PyList_Check(value);
 
 	json_lit(w->json, "[");
-	for (Py_ssize_t i = 0; i < (list ? PyList_Size(value) : PyTuple_Size(value)); i++) {
-		PyObject *item = list ? PyList_GetItem(value, i) : PyTuple_GetItem(value, i);
+	for (Py_ssize_t i = 0; i < (list ? PyList_Size(value) : PyTuple_Size(value));
+	     i++) {
+		PyObject *item = list ? PyList_GetItem(value, i)
+				      : PyTuple_GetItem(value, i);
 		bool ok;
 
 		if (!item)
@@ -263,7 +271,8 @@ static int put_sequence(struct writer *w, PyObject *value)
 {
 	if (PyList_CheckExact(value))
 		return put_items(w, value);
-	value_tag(w, PyList_Check(value) ? "list" : "tuple", PyTuple_CheckExact(value) ? NULL : value);
+	value_tag(w, PyList_Check(value) ? "list" : "tuple",
+		  PyTuple_CheckExact(value) ? NULL : value);
 	json_lit(w->json, ",\"items\":");
 	if (put_items(w, value) < 0)
 		return PUT_FAILED;
@@ -271,19 +280,21 @@ static int put_sequence(struct writer *w, PyObject *value)
 	return PUT_DONE;
 }
 
-/* set.__iter__ and not the class's own: a subclass may override it. It raises when the set
- * changes. */
+/* set.__iter__ and not the class's own: a subclass may override it. It raises when the
+ * set changes. */
 static int put_set(struct writer *w, PyObject *value)
 {
 	bool frozen = PyObject_TypeCheck(value, &PyFrozenSet_Type);
 	PyObject *base = (PyObject *)(frozen ? &PyFrozenSet_Type : &PySet_Type);
-	_cleanup_py_ PyObject *iterator = PyObject_CallMethod(base, "__iter__", "O", value);
+	_cleanup_py_ PyObject *iterator = PyObject_CallMethod(base, "__iter__", "O",
+							      value);
 	PyObject *item;
 	bool first = true;
 
 	if (!iterator)
 		return PUT_FAILED;
-	value_tag(w, frozen ? "frozenset" : "set", (PyObject *)Py_TYPE(value) == base ? NULL : value);
+	value_tag(w, frozen ? "frozenset" : "set",
+		  (PyObject *)Py_TYPE(value) == base ? NULL : value);
 	json_lit(w->json, ",\"items\":[");
 	while ((item = PyIter_Next(iterator))) {
 		bool ok;
@@ -302,14 +313,16 @@ static int put_set(struct writer *w, PyObject *value)
 
 static bool is_scalar(PyObject *value)
 {
-	return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
-	       PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
+	return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) ||
+	       PyFloat_CheckExact(value) || PyUnicode_CheckExact(value) ||
+	       PyBytes_CheckExact(value);
 }
 
 static bool is_plain_key(PyObject *key)
 {
 	Py_ssize_t len;
-	const char *utf8 = PyUnicode_CheckExact(key) ? PyUnicode_AsUTF8AndSize(key, &len) : NULL;
+	const char *utf8 = PyUnicode_CheckExact(key) ? PyUnicode_AsUTF8AndSize(key, &len)
+						     : NULL;
 
 	if (!utf8)
 		PyErr_Clear();
@@ -392,20 +405,24 @@ static int put_dict(struct writer *w, PyObject *value)
 	return PUT_DONE;
 }
 
-static int put_attributes(struct writer *w, PyObject *value, const char *type, const char *const *names)
+static int put_attributes(struct writer *w, PyObject *value, const char *type,
+			  const char *const *names)
 {
 	value_tag(w, type, NULL);
 	for (; *names; names++)
-		if (value_member_whole(w, *names, PyObject_GetAttrString(value, *names)) < 0)
+		if (value_member_whole(w, *names, PyObject_GetAttrString(value, *names)) <
+		    0)
 			return PUT_FAILED;
 	json_lit(w->json, "}");
 	return PUT_DONE;
 }
 
-/* The name of the zone too, where it has one: an offset alone says nothing of other days. */
+/* The name of the zone too, where it has one: an offset alone says nothing of other
+ * days. */
 static int put_zone(struct writer *w, PyObject *value)
 {
-	_cleanup_py_ PyObject *zone = PyObject_GetAttrString(value, "tzinfo"), *key = NULL, *fold = NULL;
+	_cleanup_py_ PyObject *zone = PyObject_GetAttrString(value, "tzinfo"),
+			      *key = NULL, *fold = NULL;
 
 	if (!zone)
 		return PUT_FAILED;
@@ -422,7 +439,8 @@ static int put_zone(struct writer *w, PyObject *value)
 	return key == Py_None ? PUT_DONE : value_member(w, "zone", key);
 }
 
-static int put_iso(struct writer *w, PyObject *value, enum value_known known, const char *type)
+static int put_iso(struct writer *w, PyObject *value, enum value_known known,
+		   const char *type)
 {
 	PyObject *base = w->known[known];
 	_cleanup_py_ PyObject *text = PyObject_CallMethod(base, "isoformat", "O", value);
@@ -460,10 +478,12 @@ static bool is_exactly(struct writer *w, PyObject *value, enum value_known known
 	return w->known[known] && (PyObject *)Py_TYPE(value) == w->known[known];
 }
 
-/* Types of the standard library that are not built in. *ret_mine as in value_put_numpy(). */
+/* Types of the standard library that are not built in. *ret_mine as in
+ * value_put_numpy(). */
 static int put_library(struct writer *w, PyObject *value, bool *ret_mine)
 {
-	static const char *const timedelta[] = { "days", "seconds", "microseconds", NULL };
+	static const char *const timedelta[] = { "days", "seconds", "microseconds",
+						 NULL };
 	static const char *const fraction[] = { "numerator", "denominator", NULL };
 
 	*ret_mine = true;
@@ -490,7 +510,8 @@ static int put_built_in(struct writer *w, PyObject *value)
 	if (PyLong_Check(value))
 		return put_int(w, value);
 	if (PyFloat_Check(value))
-		return put_double(w, PyFloat_AsDouble(value), PyFloat_CheckExact(value) ? NULL : value);
+		return put_double(w, PyFloat_AsDouble(value),
+				  PyFloat_CheckExact(value) ? NULL : value);
 	if (PyUnicode_Check(value))
 		return put_str(w, value);
 	if (PyList_Check(value) || PyTuple_Check(value))
@@ -499,7 +520,8 @@ static int put_built_in(struct writer *w, PyObject *value)
 		return put_dict(w, value);
 	if (PyBytes_Check(value) || PyByteArray_Check(value))
 		return put_bytes(w, value);
-	if (PyObject_TypeCheck(value, &PySet_Type) || PyObject_TypeCheck(value, &PyFrozenSet_Type))
+	if (PyObject_TypeCheck(value, &PySet_Type) ||
+	    PyObject_TypeCheck(value, &PyFrozenSet_Type))
 		return put_set(w, value);
 	if (PyComplex_Check(value))
 		return put_complex(w, value);
@@ -514,12 +536,15 @@ static int put(struct writer *w, PyObject *value)
 	int r;
 
 	if (value == Py_None || value == Py_True || value == Py_False) {
-		json_lit(w->json, value == Py_None ? "null" : value == Py_True ? "true" : "false");
+		json_lit(w->json, value == Py_None   ? "null"
+				  : value == Py_True ? "true"
+						     : "false");
 		return PUT_DONE;
 	}
 	if (is_scalar(value) || PyList_CheckExact(value) || PyDict_CheckExact(value))
 		return put_built_in(w, value);
-	/* before the built-in ones: numpy.float64 is a float, pandas.Timestamp a datetime */
+	/* before the built-in ones: numpy.float64 is a float, pandas.Timestamp a
+	 * datetime */
 	r = value_put_numpy(w, value, &mine);
 	if (!mine)
 		r = value_put_pandas(w, value, &mine);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Between value.c (the scheme, Python's own types) and value_numpy.c (numpy's and pandas').
- * Worker, with the GIL; every value is the program's. */
+ * Between value.c (the scheme, Python's own types) and value_numpy.c (numpy's and
+ * pandas'). Worker, with the GIL; every value is the program's. */
 #ifndef SBX_RUNTIME_VALUE_H
 #define SBX_RUNTIME_VALUE_H
 
@@ -31,29 +31,31 @@ enum value_known {
 	KNOWN_COUNT
 };
 
-/* json->len goes back in value_put() only. undone counts the bytes that it took back: past
- * VALUE_MAX of them nothing but the repr of the whole is tried, so the work is bounded too. */
+/* json->len goes back in value_put() only. undone counts the bytes that it took back:
+ * past VALUE_MAX of them nothing but the repr of the whole is tried, so the work is
+ * bounded too. */
 struct writer {
 	struct json *json;
-	PyObject *known[KNOWN_COUNT];	  /* owned; NULL where there is none */
-	PyObject *above[VALUE_DEPTH_MAX]; /* borrowed: the containers being written, outermost first */
+	PyObject *known[KNOWN_COUNT]; /* owned; NULL where there is none */
+	PyObject *above
+		[VALUE_DEPTH_MAX]; /* borrowed: the containers being written, outermost first */
 	int depth;
 	size_t undone;
 };
 
-/* What a kind's function answers: written, or not (an exception may be set; what was written is
- * taken back). */
+/* What a kind's function answers: written, or not (an exception may be set; what was
+ * written is taken back). */
 #define PUT_DONE 0
 #define PUT_FAILED (-1)
 
-/* Writes value, or its repr where it cannot cross. False: there is no room for either, nothing
- * was written. Never leaves an exception. */
+/* Writes value, or its repr where it cannot cross. False: there is no room for either,
+ * nothing was written. Never leaves an exception. */
 bool value_put(struct writer *w, PyObject *value);
 /* The same without the way out: PUT_*. For a part without which the thing around it means
  * nothing. */
 int value_put_whole(struct writer *w, PyObject *value);
-/* ,"name":value; PUT_*. _new and _whole take a new reference, and NULL with an exception as
- * PUT_FAILED. */
+/* ,"name":value; PUT_*. _new and _whole take a new reference, and NULL with an exception
+ * as PUT_FAILED. */
 int value_member(struct writer *w, const char *name, PyObject *value);
 int value_member_new(struct writer *w, const char *name, PyObject *stolen);
 int value_member_whole(struct writer *w, const char *name, PyObject *stolen);
@@ -68,8 +70,8 @@ int value_put_pandas(struct writer *w, PyObject *value, bool *ret_mine);
 
 /* value_repr.c */
 PyObject *value_class_name(PyObject *value); /* str; NULL with exception */
-/* More than this is written in hexadecimal: decimal takes quadratic time, and CPython refuses
- * it from 640 digits on where the program says so. */
+/* More than this is written in hexadecimal: decimal takes quadratic time, and CPython
+ * refuses it from 640 digits on where the program says so. */
 #define VALUE_DECIMAL_BITS 2048
 long long value_int_bits(PyObject *integer); /* -1 with exception */
 

@@ -2,9 +2,9 @@
  * numpy's arrays and scalars, pandas' frames, series and indexes as tagged values
  * (docs/results.md).
  *
- * Worker, after the program. Only the libraries' own types are read, never subclasses; their
- * methods may still be replaced by the program, so every answer is checked for its type. Sizes
- * are looked at before anything is copied. */
+ * Worker, after the program. Only the libraries' own types are read, never subclasses;
+ * their methods may still be replaced by the program, so every answer is checked for its
+ * type. Sizes are looked at before anything is copied. */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -17,8 +17,8 @@ static bool has_type(const struct writer *w, PyObject *value, enum value_known k
 	return w->known[known] && (PyObject *)Py_TYPE(value) == w->known[known];
 }
 
-/* A whole number (numpy's too) that an attribute has. -1: it is none, negative, or too large;
- * no exception is left. */
+/* A whole number (numpy's too) that an attribute has. -1: it is none, negative, or too
+ * large; no exception is left. */
 static long long get_size(PyObject *value, const char *name)
 {
 	_cleanup_py_ PyObject *found = PyObject_GetAttrString(value, name);
@@ -33,7 +33,9 @@ static long long get_size(PyObject *value, const char *name)
 static char get_kind(PyObject *dtype)
 {
 	_cleanup_py_ PyObject *kind = PyObject_GetAttrString(dtype, "kind");
-	const char *text = kind && PyUnicode_Check(kind) ? PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
+	const char *text = kind && PyUnicode_Check(kind)
+				   ? PyUnicode_AsUTF8AndSize(kind, NULL)
+				   : NULL;
 	char c = text ? text[0] : 0;
 
 	PyErr_Clear();
@@ -48,7 +50,8 @@ static bool is_true(PyObject *value, const char *name)
 	return flag == Py_True;
 }
 
-/* The descr of a structured type: lists for lists and tuples, names, formats and shapes. */
+/* The descr of a structured type: lists for lists and tuples, names, formats and
+ * shapes. */
 static int put_descr(struct writer *w, PyObject *descr, int depth)
 {
 	bool list = PyList_CheckExact(descr);
@@ -60,8 +63,10 @@ static int put_descr(struct writer *w, PyObject *descr, int depth)
 	if (depth >= DESCR_DEPTH_MAX || !(list || PyTuple_CheckExact(descr)))
 		return PUT_FAILED;
 	json_lit(w->json, "[");
-	for (Py_ssize_t i = 0; i < (list ? PyList_Size(descr) : PyTuple_Size(descr)); i++) {
-		PyObject *item = list ? PyList_GetItem(descr, i) : PyTuple_GetItem(descr, i);
+	for (Py_ssize_t i = 0; i < (list ? PyList_Size(descr) : PyTuple_Size(descr));
+	     i++) {
+		PyObject *item = list ? PyList_GetItem(descr, i)
+				      : PyTuple_GetItem(descr, i);
 
 		if (i)
 			json_lit(w->json, ",");
@@ -92,7 +97,8 @@ static int put_data(struct writer *w, PyObject *value)
 {
 	_cleanup_py_ PyObject *bytes = NULL;
 
-	if (get_size(value, "nbytes") < 0 || get_size(value, "nbytes") > (long long)ARRAY_BYTES_MAX)
+	if (get_size(value, "nbytes") < 0 ||
+	    get_size(value, "nbytes") > (long long)ARRAY_BYTES_MAX)
 		return PUT_FAILED;
 	bytes = PyObject_CallMethod(value, "tobytes", NULL);
 	if (!bytes || !PyBytes_CheckExact(bytes))
@@ -145,20 +151,21 @@ static int put_array(struct writer *w, PyObject *array)
 	return r;
 }
 
-/* Readable where Python has the same value, else its bytes: long doubles, dates and times,
- * structures. */
+/* Readable where Python has the same value, else its bytes: long doubles, dates and
+ * times, structures. */
 static int put_scalar(struct writer *w, PyObject *scalar, PyObject *dtype)
 {
 	long long itemsize = get_size(dtype, "itemsize");
 	char kind = get_kind(dtype);
-	bool same = kind &&
-		    (strchr("biuSU", kind) || (kind == 'f' && itemsize <= 8) || (kind == 'c' && itemsize <= 16));
+	bool same = kind && (strchr("biuSU", kind) || (kind == 'f' && itemsize <= 8) ||
+			     (kind == 'c' && itemsize <= 16));
 
 	value_tag(w, "numpy.scalar", NULL);
 	if (put_dtype(w, dtype) < 0)
 		return PUT_FAILED;
 	if (same) {
-		if (value_member_whole(w, "value", PyObject_CallMethod(scalar, "item", NULL)) < 0)
+		if (value_member_whole(w, "value",
+				       PyObject_CallMethod(scalar, "item", NULL)) < 0)
 			return PUT_FAILED;
 	} else if (put_data(w, scalar) < 0) {
 		return PUT_FAILED;
@@ -176,8 +183,8 @@ int value_put_numpy(struct writer *w, PyObject *value, bool *ret_mine)
 	if (has_type(w, value, KNOWN_NDARRAY))
 		return put_array(w, value);
 	if (generic && PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)generic)) {
-		/* numpy's own type has itself as the dtype's; a subclass of the program's has
-		 * not */
+		/* numpy's own type has itself as the dtype's; a subclass of the program's
+		 * has not */
 		dtype = PyObject_GetAttrString(value, "dtype");
 		type = dtype ? PyObject_GetAttrString(dtype, "type") : NULL;
 		if (type == (PyObject *)Py_TYPE(value) && !is_true(dtype, "hasobject"))
@@ -193,7 +200,8 @@ static int put_column(struct writer *w, PyObject *column);
 /* "dtype":"category","codes":array,"ordered":bool,"categories":column */
 static int put_categories(struct writer *w, PyObject *column)
 {
-	_cleanup_py_ PyObject *array = PyObject_GetAttrString(column, "array"), *categories = NULL;
+	_cleanup_py_ PyObject *array = PyObject_GetAttrString(column, "array"),
+			      *categories = NULL;
 
 	if (!array)
 		return PUT_FAILED;
@@ -202,7 +210,8 @@ static int put_categories(struct writer *w, PyObject *column)
 		return PUT_FAILED;
 	json_lit(w->json, "\"dtype\":\"category\"");
 	if (value_member_whole(w, "codes", PyObject_GetAttrString(array, "codes")) < 0 ||
-	    value_member_whole(w, "ordered", PyObject_GetAttrString(array, "ordered")) < 0)
+	    value_member_whole(w, "ordered", PyObject_GetAttrString(array, "ordered")) <
+		    0)
 		return PUT_FAILED;
 	json_lit(w->json, ",\"categories\":{");
 	if (put_column(w, categories) < 0)
@@ -211,11 +220,13 @@ static int put_categories(struct writer *w, PyObject *column)
 	return PUT_DONE;
 }
 
-/* The members of one column, a series' or an index's values: "dtype" and "values". Numbers,
- * dates and times are a numpy array (dates with a zone as UTC), all else a list. */
+/* The members of one column, a series' or an index's values: "dtype" and "values".
+ * Numbers, dates and times are a numpy array (dates with a zone as UTC), all else a
+ * list. */
 static int put_column(struct writer *w, PyObject *column)
 {
-	_cleanup_py_ PyObject *dtype = PyObject_GetAttrString(column, "dtype"), *name = NULL;
+	_cleanup_py_ PyObject *dtype = PyObject_GetAttrString(column, "dtype"),
+			      *name = NULL;
 	PyObject *numpy_dtype = w->known[KNOWN_DTYPE];
 	const char *text;
 	bool plain;
@@ -230,7 +241,8 @@ static int put_column(struct writer *w, PyObject *column)
 	if (strcmp(text, "category") == 0) {
 		if (w->depth >= VALUE_DEPTH_MAX)
 			return PUT_FAILED;
-		w->above[w->depth++] = column; /* bounds categories that answer themselves */
+		w->above[w->depth++] =
+			column; /* bounds categories that answer themselves */
 		r = put_categories(w, column);
 		w->depth--;
 		return r;
@@ -238,12 +250,17 @@ static int put_column(struct writer *w, PyObject *column)
 	json_lit(w->json, "\"dtype\":");
 	if (value_text(w, name) < 0)
 		return PUT_FAILED;
-	plain = numpy_dtype && PyType_IsSubtype(Py_TYPE(dtype), (PyTypeObject *)numpy_dtype);
+	plain = numpy_dtype &&
+		PyType_IsSubtype(Py_TYPE(dtype), (PyTypeObject *)numpy_dtype);
 	if (plain && get_kind(dtype) != 'O')
-		return value_member_whole(w, "values", PyObject_CallMethod(column, "to_numpy", NULL));
+		return value_member_whole(w, "values",
+					  PyObject_CallMethod(column, "to_numpy", NULL));
 	if (!plain && get_kind(dtype) == 'M')
-		return value_member_whole(w, "values", PyObject_CallMethod(column, "to_numpy", "s", "M8[ns]"));
-	return value_member_whole(w, "values", PyObject_CallMethod(column, "tolist", NULL));
+		return value_member_whole(
+			w, "values",
+			PyObject_CallMethod(column, "to_numpy", "s", "M8[ns]"));
+	return value_member_whole(w, "values",
+				  PyObject_CallMethod(column, "tolist", NULL));
 }
 
 static int put_range_index(struct writer *w, PyObject *index)
@@ -252,7 +269,8 @@ static int put_range_index(struct writer *w, PyObject *index)
 
 	json_lit(w->json, "{\"kind\":\"range\"");
 	for (const char *const *name = names; *name; name++)
-		if (value_member_whole(w, *name, PyObject_GetAttrString(index, *name)) < 0)
+		if (value_member_whole(w, *name, PyObject_GetAttrString(index, *name)) <
+		    0)
 			return PUT_FAILED;
 	if (value_member_new(w, "name", PyObject_GetAttrString(index, "name")) < 0)
 		return PUT_FAILED;
@@ -272,7 +290,8 @@ static int put_multi_index(struct writer *w, PyObject *index)
 		return PUT_FAILED;
 	json_lit(w->json, ",\"levels\":[");
 	for (long long i = 0; i < levels; i++) {
-		_cleanup_py_ PyObject *level = PyObject_CallMethod(index, "get_level_values", "L", i);
+		_cleanup_py_ PyObject *level = PyObject_CallMethod(
+			index, "get_level_values", "L", i);
 
 		json_lit(w->json, i ? ",{" : "{");
 		if (!level || put_column(w, level) < 0)
@@ -332,7 +351,8 @@ static int put_frame(struct writer *w, PyObject *frame)
 		json_lit(w->json, first ? "{" : ",{");
 		first = false;
 		if (!PyTuple_CheckExact(pair) || PyTuple_Size(pair) != 2 ||
-		    !has_type(w, PyTuple_GetItem(pair, 1), KNOWN_SERIES) || put_column(w, PyTuple_GetItem(pair, 1)) < 0)
+		    !has_type(w, PyTuple_GetItem(pair, 1), KNOWN_SERIES) ||
+		    put_column(w, PyTuple_GetItem(pair, 1)) < 0)
 			return PUT_FAILED;
 		json_lit(w->json, "}");
 		if (w->json->error)
@@ -345,7 +365,8 @@ static int put_frame(struct writer *w, PyObject *frame)
 static int put_series(struct writer *w, PyObject *series)
 {
 	value_tag(w, "pandas.Series", NULL);
-	if (value_member_new(w, "name", PyObject_GetAttrString(series, "name")) < 0 || put_axis(w, series, "index") < 0)
+	if (value_member_new(w, "name", PyObject_GetAttrString(series, "name")) < 0 ||
+	    put_axis(w, series, "index") < 0)
 		return PUT_FAILED;
 	json_lit(w->json, ",\"data\":{");
 	if (put_column(w, series) < 0)
@@ -359,12 +380,14 @@ static int put_timestamp(struct writer *w, PyObject *value, const char *type)
 	_cleanup_py_ PyObject *zone = NULL, *name = NULL;
 
 	value_tag(w, type, NULL);
-	if (value_member_whole(w, "value", PyObject_CallMethod(value, "isoformat", NULL)) < 0)
+	if (value_member_whole(w, "value",
+			       PyObject_CallMethod(value, "isoformat", NULL)) < 0)
 		return PUT_FAILED;
 	if (has_type(w, value, KNOWN_TIMESTAMP)) {
 		zone = PyObject_GetAttrString(value, "tzinfo");
 		name = zone && zone != Py_None ? PyObject_Str(zone) : NULL;
-		if (!zone || (zone != Py_None && (!name || value_member(w, "zone", name) < 0)))
+		if (!zone ||
+		    (zone != Py_None && (!name || value_member(w, "zone", name) < 0)))
 			return PUT_FAILED;
 	}
 	json_lit(w->json, "}");
@@ -378,10 +401,12 @@ static bool is_index(const struct writer *w, PyObject *value)
 	const char *text;
 	bool ours;
 
-	if (!w->known[KNOWN_INDEX] || !PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)w->known[KNOWN_INDEX]))
+	if (!w->known[KNOWN_INDEX] ||
+	    !PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)w->known[KNOWN_INDEX]))
 		return false;
 	module = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__module__");
-	text = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8AndSize(module, NULL) : NULL;
+	text = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8AndSize(module, NULL)
+						 : NULL;
 	ours = text && strncmp(text, "pandas.", 7) == 0;
 	PyErr_Clear();
 	return ours;
@@ -399,7 +424,8 @@ int value_put_pandas(struct writer *w, PyObject *value, bool *ret_mine)
 	if (has_type(w, value, KNOWN_PANDAS_TIMEDELTA))
 		return put_timestamp(w, value, "pandas.Timedelta");
 	if (value == w->known[KNOWN_NAT] || value == w->known[KNOWN_NA]) {
-		value_tag(w, value == w->known[KNOWN_NA] ? "pandas.NA" : "pandas.NaT", NULL);
+		value_tag(w, value == w->known[KNOWN_NA] ? "pandas.NA" : "pandas.NaT",
+			  NULL);
 		json_lit(w->json, "}");
 		return PUT_DONE;
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The repr of a program's value, at most VALUE_REPR_MAX bytes of UTF-8.
  *
- * Worker, after the program. Like repr() where that is short. What is long is cut while it is
- * made, not after: the whole repr of a result that nearly fills the program's memory would end
- * the program. Only the repr of a class of its own is made whole. No exception leaves
- * value_repr(). */
+ * Worker, after the program. Like repr() where that is short. What is long is cut while
+ * it is made, not after: the whole repr of a result that nearly fills the program's
+ * memory would end the program. Only the repr of a class of its own is made whole. No
+ * exception leaves value_repr(). */
 #include "runtime/value.h"
 
 #include <string.h>
@@ -25,7 +25,8 @@ static void add(struct text *t, const char *utf8, size_t len)
 	if (t->full)
 		return;
 	if (len > room) {
-		for (len = room; len > 0 && ((unsigned char)utf8[len] & 0xc0) == 0x80; len--)
+		for (len = room; len > 0 && ((unsigned char)utf8[len] & 0xc0) == 0x80;
+		     len--)
 			;
 		t->full = true;
 	}
@@ -63,7 +64,8 @@ static void add_str(struct text *t, PyObject *text)
 PyObject *value_class_name(PyObject *value)
 {
 	PyObject *type = (PyObject *)Py_TYPE(value);
-	_cleanup_py_ PyObject *name = PyObject_GetAttrString(type, "__qualname__"), *module = NULL;
+	_cleanup_py_ PyObject *name = PyObject_GetAttrString(type, "__qualname__"),
+			      *module = NULL;
 
 	if (!name)
 		return NULL;
@@ -72,7 +74,8 @@ PyObject *value_class_name(PyObject *value)
 		return NULL;
 	}
 	module = PyObject_GetAttrString(type, "__module__");
-	if (!module || !PyUnicode_CheckExact(module) || PyUnicode_CompareWithASCIIString(module, "builtins") == 0) {
+	if (!module || !PyUnicode_CheckExact(module) ||
+	    PyUnicode_CompareWithASCIIString(module, "builtins") == 0) {
 		PyErr_Clear();
 		Py_INCREF(name);
 		return name;
@@ -111,7 +114,8 @@ static void add_failure(struct text *t, PyObject *value)
 
 long long value_int_bits(PyObject *integer)
 {
-	_cleanup_py_ PyObject *bits = PyObject_CallMethod((PyObject *)&PyLong_Type, "bit_length", "O", integer);
+	_cleanup_py_ PyObject *bits = PyObject_CallMethod((PyObject *)&PyLong_Type,
+							  "bit_length", "O", integer);
 
 	return bits ? PyLong_AsLongLong(bits) : -1;
 }
@@ -192,14 +196,17 @@ static void add_dict(struct text *t, PyObject *dict)
 	add_lit(t, "}");
 }
 
-static void add_items(struct text *t, PyObject *value, const char *open, const char *close)
+static void add_items(struct text *t, PyObject *value, const char *open,
+		      const char *close)
 {
 	bool list = PyList_CheckExact(value);
 	Py_ssize_t i;
 
 	add_lit(t, open);
-	for (i = 0; !t->full && i < (list ? PyList_Size(value) : PyTuple_Size(value)); i++) {
-		PyObject *item = list ? PyList_GetItem(value, i) : PyTuple_GetItem(value, i);
+	for (i = 0; !t->full && i < (list ? PyList_Size(value) : PyTuple_Size(value));
+	     i++) {
+		PyObject *item = list ? PyList_GetItem(value, i)
+				      : PyTuple_GetItem(value, i);
 
 		if (!item)
 			break;
@@ -270,8 +277,9 @@ static void add_value(struct text *t, PyObject *value)
 {
 	if (t->full)
 		return;
-	if (PyDict_CheckExact(value) || PyList_CheckExact(value) || PyTuple_CheckExact(value) ||
-	    Py_IS_TYPE(value, &PySet_Type) || Py_IS_TYPE(value, &PyFrozenSet_Type))
+	if (PyDict_CheckExact(value) || PyList_CheckExact(value) ||
+	    PyTuple_CheckExact(value) || Py_IS_TYPE(value, &PySet_Type) ||
+	    Py_IS_TYPE(value, &PyFrozenSet_Type))
 		add_container(t, value);
 	else
 		add_leaf(t, value);
@@ -286,7 +294,9 @@ PyObject *value_repr(PyObject *value)
 	PyErr_Clear();
 	if (t.full && !t.out.error)
 		json_lit(&t.out, "... [cut]");
-	text = t.out.error ? NULL : PyUnicode_DecodeUTF8(t.out.data, (Py_ssize_t)t.out.len, "replace");
+	text = t.out.error ? NULL
+			   : PyUnicode_DecodeUTF8(t.out.data, (Py_ssize_t)t.out.len,
+						  "replace");
 	json_free(&t.out);
 	PyErr_Clear();
 	return text;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the life of a worker: into its jail, wait for the request, confine, run, tell, end.
- * Process: a fork of the zygote. Until child_confine() it runs no code but ours and the template's; afterwards it is
- *   the program, and what it says on the channel is a claim.
+ * Purpose: the life of a worker: into its jail, wait for the request, confine, run, tell,
+ * end.
+ * Process: a fork of the zygote. Until child_confine() it runs no code but ours and the
+ *   template's; afterwards it is the program, and what it says on the channel is a claim.
  * Trusts: the engine, though every length of its request is checked.
- * Invariants: a step that fails before the program's first instruction ends in WORKER_FAILED and _exit(). Only this
- *   process speaks on the channel, and only while descriptor 3 still is the channel: a program may close it, put
- *   another file there, or fork. */
+ * Invariants: a step that fails before the program's first instruction ends in
+ *   WORKER_FAILED and _exit(). Only this process speaks on the channel, and only while
+ *   descriptor 3 still is the channel: a program may close it, put another file there, or
+ *   fork. */
 #include "runtime/runtime.h"
 
 #include <errno.h>
@@ -21,8 +23,9 @@
 #include "jail/child.h"
 #include "runtime/json.h"
 
-#define EVENTS_MAX 64u	     /* different events of one run; what is beyond is counted together */
-#define SUBJECT_MAX 4096u    /* bytes of an event's subject */
+#define EVENTS_MAX \
+	64u /* different events of one run; what is beyond is counted together */
+#define SUBJECT_MAX 4096u /* bytes of an event's subject */
 
 static struct {
 	pid_t pid; /* 0: not yet, or not any more */
@@ -34,7 +37,8 @@ static bool is_channel(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == self.dev && st.st_ino == self.ino;
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == self.dev &&
+	       st.st_ino == self.ino;
 }
 
 bool worker_is_self(void)
@@ -44,7 +48,8 @@ bool worker_is_self(void)
 
 static _Noreturn void fail(const struct sbx_err *err)
 {
-	(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_FAILED, err, sizeof(*err), NULL, 0);
+	(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_FAILED, err, sizeof(*err), NULL,
+			      0);
 	_exit(1);
 }
 
@@ -66,7 +71,8 @@ static _Noreturn void fail_python(const char *what)
 	PyErr_Fetch(&type, &value, &trace);
 	text = value ? PyObject_Str(value) : NULL;
 	said = text ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
-	(void)err_set(&err, SBX_AT_WORKER, 0, "%s: %.300s", what, said ? said : "no more is known");
+	(void)err_set(&err, SBX_AT_WORKER, 0, "%s: %.300s", what,
+		      said ? said : "no more is known");
 	fail(&err);
 }
 
@@ -74,8 +80,9 @@ static _Noreturn void fail_python(const char *what)
 
 static struct {
 	struct {
-		char *text;	/* JSON without the closing brace */
-		size_t len, key_len; /* of the whole, and of what makes it another event */
+		char *text; /* JSON without the closing brace */
+		size_t len,
+			key_len; /* of the whole, and of what makes it another event */
 		unsigned long more;
 	} known[EVENTS_MAX];
 	size_t count;
@@ -93,7 +100,8 @@ static void send_event(const char *text, size_t len, unsigned long count)
 	}
 	json_lit(&out, "}");
 	if (!out.error && worker_is_self() && is_channel(CHILD_CHANNEL_FD))
-		(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_EVENT, out.data, out.len, NULL, 0);
+		(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_EVENT, out.data, out.len,
+				      NULL, 0);
 	json_free(&out);
 }
 
@@ -111,7 +119,8 @@ static void write_subject(struct json *out, PyObject *subject)
 		json_lit(out, "null");
 }
 
-void worker_event(const char *kind, PyObject *subject, const char *rule, long line, const char *remedy)
+void worker_event(const char *kind, PyObject *subject, const char *rule, long line,
+		  const char *remedy)
 {
 	struct json out = { .max = WORKER_EVENT_MAX - 64 };
 	PyObject *type, *value, *trace;
@@ -138,7 +147,8 @@ void worker_event(const char *kind, PyObject *subject, const char *rule, long li
 	if (out.error)
 		goto out;
 	for (i = 0; i < events.count; i++) {
-		if (events.known[i].key_len == key_len && memcmp(events.known[i].text, out.data, key_len) == 0) {
+		if (events.known[i].key_len == key_len &&
+		    memcmp(events.known[i].text, out.data, key_len) == 0) {
 			events.known[i].more++;
 			goto out;
 		}
@@ -162,12 +172,14 @@ out:
 
 void worker_events_flush(void)
 {
-	static const char dropped[] = "{\"kind\":\"more\",\"subject\":null,\"rule\":\"\",\"line\":null,\"remedy\":null";
+	static const char dropped[] =
+		"{\"kind\":\"more\",\"subject\":null,\"rule\":\"\",\"line\":null,\"remedy\":null";
 	size_t i;
 
 	for (i = 0; i < events.count; i++) {
 		if (events.known[i].more > 0)
-			send_event(events.known[i].text, events.known[i].len, events.known[i].more);
+			send_event(events.known[i].text, events.known[i].len,
+				   events.known[i].more);
 		events.known[i].more = 0;
 	}
 	if (events.dropped > 0)
@@ -192,15 +204,17 @@ static void receive(struct request *ret)
 	int r;
 
 	do
-		got = wire_recv_some(CHILD_CHANNEL_FD, &frame, sizeof(frame), ret->stdio, 3, &count);
+		got = wire_recv_some(CHILD_CHANNEL_FD, &frame, sizeof(frame), ret->stdio,
+				     3, &count);
 	while (got == -EINTR);
 	if (got == -EPIPE)
 		_exit(0); /* never taken out of the pool */
 	if (got <= 0)
 		fail_plain(got < 0 ? (int)-got : EBADMSG, "receiving the request");
-	r = wire_read(CHILD_CHANNEL_FD, (char *)&frame + got, sizeof(frame) - (size_t)got);
-	if (r < 0 || frame.type != WORKER_RUN || frame.len < sizeof(ret->run) || frame.len > WORKER_RUN_MAX ||
-	    count != 3)
+	r = wire_read(CHILD_CHANNEL_FD, (char *)&frame + got,
+		      sizeof(frame) - (size_t)got);
+	if (r < 0 || frame.type != WORKER_RUN || frame.len < sizeof(ret->run) ||
+	    frame.len > WORKER_RUN_MAX || count != 3)
 		fail_plain(r < 0 ? -r : EBADMSG, "malformed request");
 	ret->payload = malloc((size_t)frame.len + 1);
 	if (!ret->payload)
@@ -256,7 +270,8 @@ static PyObject *parse_environment(const char *at, size_t len)
 			break;
 		}
 		key = PyUnicode_DecodeUTF8(at, equals - at, "surrogateescape");
-		value = PyUnicode_DecodeUTF8(equals + 1, at + size - equals - 1, "surrogateescape");
+		value = PyUnicode_DecodeUTF8(equals + 1, at + size - equals - 1,
+					     "surrogateescape");
 		if (!key || !value || PyDict_SetItem(dict, key, value) < 0)
 			Py_CLEAR(dict);
 		at += size + 1;
@@ -271,14 +286,17 @@ static void prepare_program(const struct request *request, struct program *ret)
 
 	if (run->modules_len > 0 && request->modules[run->modules_len - 1] != '\0')
 		fail_plain(EBADMSG, "malformed list of modules");
-	modules = malloc((size_t)run->modules_len + 1); /* for good: the gate reads it to the end */
+	modules = malloc((size_t)run->modules_len +
+			 1); /* for good: the gate reads it to the end */
 	if (!modules)
 		fail_plain(ENOMEM, "memory for the request");
 	memcpy(modules, request->modules, run->modules_len);
 	ret->run = *run;
 	ret->modules = modules;
-	ret->source = PyUnicode_DecodeUTF8(request->code, (Py_ssize_t)run->code_len, "strict");
-	ret->filename = PyUnicode_DecodeUTF8(request->filename, (Py_ssize_t)run->filename_len, "replace");
+	ret->source = PyUnicode_DecodeUTF8(request->code, (Py_ssize_t)run->code_len,
+					   "strict");
+	ret->filename = PyUnicode_DecodeUTF8(request->filename,
+					     (Py_ssize_t)run->filename_len, "replace");
 	ret->environment = parse_environment(request->environment, run->environment_len);
 	if (!ret->source || !ret->filename || !ret->environment)
 		fail_python("reading the request");
@@ -288,9 +306,12 @@ static void prepare_program(const struct request *request, struct program *ret)
 
 /* ---- the life ---- */
 
-static void join(int init_pidfd, int channel_fd, unsigned walls, struct landlock *landlock)
+static void join(int init_pidfd, int channel_fd, unsigned walls,
+		 struct landlock *landlock)
 {
-	const struct child_join how = { .init_pidfd = init_pidfd, .channel_fd = channel_fd, .walls = walls };
+	const struct child_join how = { .init_pidfd = init_pidfd,
+					.channel_fd = channel_fd,
+					.walls = walls };
 	struct sbx_err err = { 0 };
 	struct stat st;
 
@@ -299,13 +320,15 @@ static void join(int init_pidfd, int channel_fd, unsigned walls, struct landlock
 	self.dev = st.st_dev;
 	self.ino = st.st_ino;
 	self.pid = getpid();
-	/* The two ends of a socketpair have separate flags: whatever the engine does with its own. */
+	/* The two ends of a socketpair have separate flags: whatever the engine does with
+	 * its own. */
 	if (fd_nonblock(channel_fd, false) < 0)
 		_exit(1);
 	if (child_join(&how, landlock, &err) < 0) {
 		/* It may have moved already. */
-		(void)wire_send_frame(is_channel(CHILD_CHANNEL_FD) ? CHILD_CHANNEL_FD : channel_fd, WORKER_FAILED,
-				      &err, sizeof(err), NULL, 0);
+		(void)wire_send_frame(is_channel(CHILD_CHANNEL_FD) ? CHILD_CHANNEL_FD
+								   : channel_fd,
+				      WORKER_FAILED, &err, sizeof(err), NULL, 0);
 		_exit(1);
 	}
 	if (reseed_all(&err) < 0)
@@ -358,11 +381,13 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 	};
 	if (child_confine(&confine, &landlock, &listener, &err) < 0)
 		fail(&err);
-	/* From here to STARTED no call may be one that the filter asks about: nobody answers yet. */
+	/* From here to STARTED no call may be one that the filter asks about: nobody
+	 * answers yet. */
 	free(request.payload);
 	if (stdio_open() < 0)
 		fail_python("the standard streams");
-	r = wire_send_frame(CHILD_CHANNEL_FD, WORKER_STARTED, NULL, 0, &listener, listener >= 0 ? 1 : 0);
+	r = wire_send_frame(CHILD_CHANNEL_FD, WORKER_STARTED, NULL, 0, &listener,
+			    listener >= 0 ? 1 : 0);
 	if (r < 0)
 		_exit(1);
 	fd_close(&listener);
@@ -372,7 +397,8 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 	if (worker_is_self()) {
 		worker_events_flush();
 		if (!done.error && is_channel(CHILD_CHANNEL_FD))
-			(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_DONE, done.data, done.len, NULL, 0);
+			(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_DONE, done.data,
+					      done.len, NULL, 0);
 	}
 	_exit(code);
 }

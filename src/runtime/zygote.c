@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the fork server: imports what the template preloads, locks itself in, and forks one worker a request.
- * Process: the zygote; uid 0 of the template's user namespace, with CAP_SYS_ADMIN there once it serves (setns into
- *   jails), a root of its own without a network, seccomp.
- * Trusts: the engine on its control socket, the template's modules. It never sees a program, its input or result:
- *   those travel on the channel between engine and worker, whose descriptor it only passes on.
- * Invariants: one thread, always (a fork copies only the thread that calls it); it ends with its control socket. */
+ * Purpose: the fork server: imports what the template preloads, locks itself in, and
+ * forks one worker a request.
+ * Process: the zygote; uid 0 of the template's user namespace, with CAP_SYS_ADMIN there
+ *   once it serves (setns into jails), a root of its own without a network, seccomp.
+ * Trusts: the engine on its control socket, the template's modules. It never sees a
+ *   program, its input or result: those travel on the channel between engine and worker,
+ *   whose descriptor it only passes on.
+ * Invariants: one thread, always (a fork copies only the thread that calls it); it ends
+ * with its control socket. */
 #include "runtime/runtime.h"
 
 #include <errno.h>
@@ -36,7 +39,8 @@ static struct {
 	int control_fd;
 	int own_pidns_fd; /* -1: cannot go back */
 	size_t count;
-	struct pollfd polls[WORKERS_MAX + 1]; /* [0] is the control socket, [i + 1] live[i]'s pidfd */
+	struct pollfd polls[WORKERS_MAX +
+			    1]; /* [0] is the control socket, [i + 1] live[i]'s pidfd */
 	struct {
 		pid_t pid;
 		uint32_t serial;
@@ -46,7 +50,8 @@ static struct {
 static void report(struct zygote_report *report, int fd)
 {
 	/* The engine is gone, or will read it. */
-	if (wire_send(zygote.control_fd, report, sizeof(*report), &fd, fd >= 0 ? 1 : 0) < 0)
+	if (wire_send(zygote.control_fd, report, sizeof(*report), &fd, fd >= 0 ? 1 : 0) <
+	    0)
 		_exit(0);
 }
 
@@ -61,7 +66,8 @@ static _Noreturn void give_up(const struct sbx_err *err)
 /* With the present Python exception. */
 static _Noreturn void give_up_python(int stage, const char *doing, const char *what)
 {
-	_cleanup_py_ PyObject *type = NULL, *value = NULL, *trace = NULL, *text = NULL, *name = NULL;
+	_cleanup_py_ PyObject *type = NULL, *value = NULL, *trace = NULL, *text = NULL,
+			      *name = NULL;
 	const char *said = NULL, *kind = NULL;
 	struct sbx_err err;
 
@@ -71,8 +77,8 @@ static _Noreturn void give_up_python(int stage, const char *doing, const char *w
 	text = value ? PyObject_Str(value) : NULL;
 	kind = name ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
 	said = text ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
-	(void)err_set(&err, stage, 0, "%s%s: %.60s: %.300s", doing, what, kind ? kind : "unknown exception",
-		      said ? said : "");
+	(void)err_set(&err, stage, 0, "%s%s: %.60s: %.300s", doing, what,
+		      kind ? kind : "unknown exception", said ? said : "");
 	give_up(&err);
 }
 
@@ -86,7 +92,8 @@ static _Noreturn void give_up_errno(const char *what)
 
 /* ---- start ---- */
 
-/* An optional module is missing if it, or the package that it is in, is what was not found. */
+/* An optional module is missing if it, or the package that it is in, is what was not
+ * found. */
 static bool not_installed(const char *name)
 {
 	_cleanup_py_ PyObject *type = NULL, *value = NULL, *trace = NULL, *missing = NULL;
@@ -99,10 +106,13 @@ static bool not_installed(const char *name)
 	PyErr_Fetch(&type, &value, &trace);
 	PyErr_NormalizeException(&type, &value, &trace);
 	missing = value ? PyObject_GetAttrString(value, "name") : NULL;
-	text = missing && PyUnicode_Check(missing) ? PyUnicode_AsUTF8AndSize(missing, NULL) : NULL;
+	text = missing && PyUnicode_Check(missing)
+		       ? PyUnicode_AsUTF8AndSize(missing, NULL)
+		       : NULL;
 	if (text) {
 		len = strlen(text);
-		match = strncmp(name, text, len) == 0 && (name[len] == '\0' || name[len] == '.');
+		match = strncmp(name, text, len) == 0 &&
+			(name[len] == '\0' || name[len] == '.');
 	}
 	PyErr_Clear();
 	if (!match) {
@@ -112,13 +122,20 @@ static bool not_installed(const char *name)
 	return match;
 }
 
-/* What every plot would do first: the scan of all fonts, and the choice of the default one. */
+/* What every plot would do first: the scan of all fonts, and the choice of the default
+ * one. */
 static int warm_matplotlib(void)
 {
 	_cleanup_py_ PyObject *pyplot = PyImport_ImportModule("matplotlib.pyplot");
-	_cleanup_py_ PyObject *fonts = pyplot ? PyImport_ImportModule("matplotlib.font_manager") : NULL;
-	_cleanup_py_ PyObject *usual = fonts ? PyObject_CallMethod(fonts, "FontProperties", NULL) : NULL;
-	_cleanup_py_ PyObject *found = usual ? PyObject_CallMethod(fonts, "findfont", "O", usual) : NULL;
+	_cleanup_py_ PyObject *fonts = pyplot ? PyImport_ImportModule(
+							"matplotlib.font_manager")
+					      : NULL;
+	_cleanup_py_ PyObject *usual = fonts ? PyObject_CallMethod(fonts,
+								   "FontProperties", NULL)
+					     : NULL;
+	_cleanup_py_ PyObject *found = usual ? PyObject_CallMethod(fonts, "findfont", "O",
+								   usual)
+					     : NULL;
 
 	return found ? 0 : -1;
 }
@@ -134,7 +151,8 @@ static void preload_one(const char *given)
 	if (optional)
 		len--;
 	if (len == 0 || len >= sizeof(name)) {
-		(void)err_set(&err, SBX_AT_ZYGOTE, EINVAL, "preload: \"%.100s\" is no name of a module", given);
+		(void)err_set(&err, SBX_AT_ZYGOTE, EINVAL,
+			      "preload: \"%.100s\" is no name of a module", given);
 		give_up(&err);
 	}
 	memcpy(name, given, len);
@@ -146,10 +164,11 @@ static void preload_one(const char *given)
 		give_up_python(SBX_AT_ZYGOTE, "preloading ", name);
 	/* No effect but this check: unshare(2) refuses it to a process with threads. */
 	if (unshare(CLONE_THREAD) < 0) {
-		(void)err_set(&err, SBX_AT_ZYGOTE, 0,
-			      "preload: %.100s starts threads, and a process with threads cannot be forked; "
-			      "take it out of preload",
-			      name);
+		(void)err_set(
+			&err, SBX_AT_ZYGOTE, 0,
+			"preload: %.100s starts threads, and a process with threads cannot be forked; "
+			"take it out of preload",
+			name);
 		give_up(&err);
 	}
 }
@@ -159,7 +178,8 @@ static void preload_all(PyObject *names)
 	Py_ssize_t i, count = PyList_Size(names);
 
 	for (i = 0; i < count; i++) {
-		const char *name = PyUnicode_AsUTF8AndSize(PyList_GetItem(names, i), NULL);
+		const char *name = PyUnicode_AsUTF8AndSize(PyList_GetItem(names, i),
+							   NULL);
 
 		if (!name)
 			give_up_python(SBX_AT_ZYGOTE, "preload", "");
@@ -167,18 +187,23 @@ static void preload_all(PyObject *names)
 	}
 }
 
-/* Everything so far is every worker's: the collector shall not write to its pages any more. */
+/* Everything so far is every worker's: the collector shall not write to its pages any
+ * more. */
 static int freeze(void)
 {
 	_cleanup_py_ PyObject *gc = PyImport_ImportModule("gc");
-	_cleanup_py_ PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL) : NULL;
-	_cleanup_py_ PyObject *frozen = collected ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+	_cleanup_py_ PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL)
+					      : NULL;
+	_cleanup_py_ PyObject *frozen = collected
+						? PyObject_CallMethod(gc, "freeze", NULL)
+						: NULL;
 
 	return frozen ? 0 : -1;
 }
 
-/* A time namespace for all workers, in which the clocks that tell the host's uptime begin now. Children enter it by
- * fork; offsets can be written until the first does (time_namespaces(7), 5.6). */
+/* A time namespace for all workers, in which the clocks that tell the host's uptime begin
+ * now. Children enter it by fork; offsets can be written until the first does
+ * (time_namespaces(7), 5.6). */
 static void hide_uptime(void)
 {
 	static const clockid_t clocks[] = { CLOCK_MONOTONIC, CLOCK_BOOTTIME };
@@ -193,12 +218,14 @@ static void hide_uptime(void)
 		if (clock_gettime(clocks[i], &now) < 0)
 			give_up_errno("clock_gettime");
 		/* -now, with nanoseconds that are not negative */
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%d -%lld %ld\n", (int)clocks[i],
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%d -%lld %ld\n",
+				       (int)clocks[i],
 				       (long long)now.tv_sec + (now.tv_nsec > 0),
 				       now.tv_nsec > 0 ? 1000000000L - now.tv_nsec : 0L);
 	}
 	/* Without a /proc the uptime shows; the walls that are missing then say so. */
-	if (fd_write_file(AT_FDCWD, "/proc/self/timens_offsets", text) < 0 && access("/proc/self", F_OK) == 0)
+	if (fd_write_file(AT_FDCWD, "/proc/self/timens_offsets", text) < 0 &&
+	    access("/proc/self", F_OK) == 0)
 		give_up_errno("offsets of the time namespace");
 }
 
@@ -209,7 +236,8 @@ static void install_filter(void)
 	_cleanup_free_ char *code = NULL;
 	int listener = -1;
 
-	if (fstat(RUNTIME_FILTER_FD, &st) < 0 || st.st_size <= 0 || st.st_size > (off_t)FILTER_MAX)
+	if (fstat(RUNTIME_FILTER_FD, &st) < 0 || st.st_size <= 0 ||
+	    st.st_size > (off_t)FILTER_MAX)
 		give_up_errno("the zygote's filter");
 	code = malloc((size_t)st.st_size);
 	if (!code || pread(RUNTIME_FILTER_FD, code, (size_t)st.st_size, 0) != st.st_size)
@@ -224,8 +252,8 @@ static void lock_in(unsigned walls)
 
 	if (walls & WALL_TIME)
 		hide_uptime();
-	/* Before the filter, and while /proc can still be looked at. Without it (no /proc) the next request's setns
-	 * overrides the last one's anyway. */
+	/* Before the filter, and while /proc can still be looked at. Without it (no
+	 * /proc) the next request's setns overrides the last one's anyway. */
 	zygote.own_pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if ((walls & WALL_CAPS) && caps_keep(1ull << CAP_SYS_ADMIN, &err) < 0)
 		give_up(&err);
@@ -246,15 +274,17 @@ static void fail_request(uint32_t serial, const char *what, int errnum)
 
 static void leave_jail(void)
 {
-	/* Rootless the kernel may refuse it. That is no loss: nothing is forked but workers, and each first enters
-	 * the next jail's namespace. */
+	/* Rootless the kernel may refuse it. That is no loss: nothing is forked but
+	 * workers, and each first enters the next jail's namespace. */
 	if (zygote.own_pidns_fd >= 0 && setns(zygote.own_pidns_fd, CLONE_NEWPID) < 0)
 		fd_close(&zygote.own_pidns_fd);
 }
 
-static void fork_worker(const struct zygote_request *request, int init_pidfd, int channel_fd)
+static void fork_worker(const struct zygote_request *request, int init_pidfd,
+			int channel_fd)
 {
-	struct zygote_report forked = { .kind = ZYGOTE_FORKED, .serial = request->serial };
+	struct zygote_report forked = { .kind = ZYGOTE_FORKED,
+					.serial = request->serial };
 	int pidfd, errnum;
 	pid_t pid;
 
@@ -263,7 +293,8 @@ static void fork_worker(const struct zygote_request *request, int init_pidfd, in
 		return;
 	}
 	if ((request->walls & WALL_PID) && setns(init_pidfd, CLONE_NEWPID) < 0) {
-		fail_request(request->serial, "setns into the pid namespace of a jail", errno);
+		fail_request(request->serial, "setns into the pid namespace of a jail",
+			     errno);
 		return;
 	}
 	/* Not clone3(2): the C library's and CPython's own handlers have to run. */
@@ -320,15 +351,18 @@ static void serve_request(void)
 /* Worker i has ended. */
 static void reap(size_t i)
 {
-	struct zygote_report exited = { .kind = ZYGOTE_EXITED, .serial = zygote.live[i].serial };
+	struct zygote_report exited = { .kind = ZYGOTE_EXITED,
+					.serial = zygote.live[i].serial };
 	struct rusage usage;
 	int status;
 
 	if (wait4(zygote.live[i].pid, &status, WNOHANG, &usage) != zygote.live[i].pid)
 		return;
 	exited.wait_status = status;
-	exited.cpu_us = (uint64_t)usage.ru_utime.tv_sec * 1000000u + (uint64_t)usage.ru_utime.tv_usec +
-			(uint64_t)usage.ru_stime.tv_sec * 1000000u + (uint64_t)usage.ru_stime.tv_usec;
+	exited.cpu_us = (uint64_t)usage.ru_utime.tv_sec * 1000000u +
+			(uint64_t)usage.ru_utime.tv_usec +
+			(uint64_t)usage.ru_stime.tv_sec * 1000000u +
+			(uint64_t)usage.ru_stime.tv_usec;
 	(void)close(zygote.polls[i + 1].fd);
 	zygote.count--;
 	zygote.live[i] = zygote.live[zygote.count];

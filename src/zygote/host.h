@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What the engine knows of the machine and shares with its templates: ids, walls, cgroups, the ways to the broker. */
+ * What the engine knows of the machine and shares with its templates: ids, walls,
+ * cgroups, the ways to the broker. */
 #ifndef SBX_ZYGOTE_HOST_H
 #define SBX_ZYGOTE_HOST_H
 
@@ -11,23 +12,28 @@
 struct host {
 	struct loop *loop;
 	struct broker_hello hello;
-	unsigned walls;	      /* WALL_* that stand here */
-	int broker_fd;	      /* quick calls, host_call() */
+	unsigned walls;           /* WALL_* that stand here */
+	int broker_fd;            /* quick calls, host_call() */
 	struct call_queue *mover; /* BROKER_CGROUP_ENTER */
-	uint32_t next_jail;   /* index of the next jail, never reused */
-	uint32_t spans;	      /* bits: spans of ids in use by templates */
+	uint32_t next_jail;       /* index of the next jail, never reused */
+	uint32_t spans;           /* bits: spans of ids in use by templates */
 	struct buf zygote_filter;
 };
 
 /* Starts from the descriptors of the role (daemon/broker.h): receives the hello. */
-int host_begin(struct host *host, struct loop *loop, int broker_fd, int mover_fd, struct sbx_err *err);
-/* One quick call, answered at once (below a millisecond). fd: to send, or -1. ret_fd: NULL if none is expected. */
-int host_call(struct host *host, const struct broker_request *request, int fd, struct broker_reply *ret_reply,
-	      int *ret_fd, struct sbx_err *err);
+int host_begin(struct host *host, struct loop *loop, int broker_fd, int mover_fd,
+	       struct sbx_err *err);
+/* One quick call, answered at once (below a millisecond). fd: to send, or -1. ret_fd:
+ * NULL if none is expected. */
+int host_call(struct host *host, const struct broker_request *request, int fd,
+	      struct broker_reply *ret_reply, int *ret_fd, struct sbx_err *err);
 /* realpath(3) with the starter's rights. */
-int host_resolve(struct host *host, const char *path, char ret[4096], struct sbx_err *err);
-/* A directory or file of the starter's to read in: a detached read-only mount when started as root (so that nothing
- * above it can be reached), a plain descriptor otherwise. */
-int host_open(struct host *host, const char *path, unsigned tree_flags, int *ret_fd, struct sbx_err *err);
+int host_resolve(struct host *host, const char *path, char ret[4096],
+		 struct sbx_err *err);
+/* A directory or file of the starter's to read in: a detached read-only mount when
+ * started as root (so that nothing above it can be reached), a plain descriptor
+ * otherwise. */
+int host_open(struct host *host, const char *path, unsigned tree_flags, int *ret_fd,
+	      struct sbx_err *err);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: finds what of the file system an interpreter needs, so that a jail shows that and no more (interpreter.h).
- * Process: the engine. Trusts: nothing in what it reads; a wrong pyvenv.cfg shows other directories read-only, which
- *   the policy's author could have granted as well, and never one that its starter cannot read. */
+ * Purpose: finds what of the file system an interpreter needs, so that a jail shows that
+ * and no more (interpreter.h).
+ * Process: the engine. Trusts: nothing in what it reads; a wrong pyvenv.cfg shows other
+ *   directories read-only, which the policy's author could have granted as well, and
+ *   never one that its starter cannot read. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +35,8 @@ static void parent_of(char *path)
 		*slash = '\0';
 }
 
-static int add_tree(struct interpreter *in, const char *path, const char *target, bool is_file, struct sbx_err *err)
+static int add_tree(struct interpreter *in, const char *path, const char *target,
+		    bool is_file, struct sbx_err *err)
 {
 	struct interpreter_tree *tree = &in->trees[in->tree_count];
 	size_t i;
@@ -45,7 +48,8 @@ static int add_tree(struct interpreter *in, const char *path, const char *target
 			return 0;
 	if (in->tree_count == INTERPRETER_TREES || strlen(path) >= sizeof(tree->path) ||
 	    strlen(target) >= sizeof(tree->target))
-		return err_set(err, SBX_AT_INTERPRETER, E2BIG, "the interpreter's tree is too spread out");
+		return err_set(err, SBX_AT_INTERPRETER, E2BIG,
+			       "the interpreter's tree is too spread out");
 	strcpy(tree->path, path);
 	strcpy(tree->target, target);
 	tree->is_file = is_file;
@@ -53,9 +57,10 @@ static int add_tree(struct interpreter *in, const char *path, const char *target
 	return 0;
 }
 
-/* bin, lib and their kin of one prefix, not the prefix itself: a home directory or / can be one. */
-static int add_prefix(struct host *host, struct interpreter *in, const char *prefix, const char *shown_as,
-		      struct sbx_err *err)
+/* bin, lib and their kin of one prefix, not the prefix itself: a home directory or / can
+ * be one. */
+static int add_prefix(struct host *host, struct interpreter *in, const char *prefix,
+		      const char *shown_as, struct sbx_err *err)
 {
 	static const char *const parts[] = { "bin", "lib", "lib64", "share", "include" };
 	char real[4096], path[2048], target[2048];
@@ -65,9 +70,12 @@ static int add_prefix(struct host *host, struct interpreter *in, const char *pre
 	if (strcmp(prefix, "/") == 0 || beneath(prefix, "/usr"))
 		return 0;
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		if ((size_t)snprintf(path, sizeof(path), "%s/%s", prefix, parts[i]) >= sizeof(path) ||
-		    (size_t)snprintf(target, sizeof(target), "%s/%s", shown_as, parts[i]) >= sizeof(target))
-			return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG, "the interpreter's tree");
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", prefix, parts[i]) >=
+			    sizeof(path) ||
+		    (size_t)snprintf(target, sizeof(target), "%s/%s", shown_as,
+				     parts[i]) >= sizeof(target))
+			return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG,
+				       "the interpreter's tree");
 		if (host_resolve(host, path, real, NULL) < 0)
 			continue;
 		r = add_tree(in, real, target, false, err);
@@ -89,7 +97,8 @@ static bool config_value(const char *text, const char *key, char *ret, size_t si
 
 		while (at < stop && isspace((unsigned char)*at))
 			at++;
-		if ((size_t)(stop - at) > strlen(key) && strncasecmp(at, key, strlen(key)) == 0) {
+		if ((size_t)(stop - at) > strlen(key) &&
+		    strncasecmp(at, key, strlen(key)) == 0) {
 			at += strlen(key);
 			while (at < stop && isspace((unsigned char)*at))
 				at++;
@@ -111,8 +120,8 @@ static bool config_value(const char *text, const char *key, char *ret, size_t si
 	return false;
 }
 
-static int add_venv(struct host *host, struct interpreter *in, const char *venv, const char *shown_as,
-		    struct sbx_err *err)
+static int add_venv(struct host *host, struct interpreter *in, const char *venv,
+		    const char *shown_as, struct sbx_err *err)
 {
 	_cleanup_fd_ int dir = -1;
 	_cleanup_free_ char *text = NULL;
@@ -127,8 +136,10 @@ static int add_venv(struct host *host, struct interpreter *in, const char *venv,
 	if (r < 0)
 		return r;
 	if ((size_t)snprintf(path, sizeof(path), "%s/pyvenv.cfg", venv) >= sizeof(path) ||
-	    (size_t)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as) >= sizeof(target))
-		return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG, "the interpreter's venv");
+	    (size_t)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as) >=
+		    sizeof(target))
+		return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG,
+			       "the interpreter's venv");
 	r = add_tree(in, path, target, true, err);
 	if (r < 0)
 		return r;
@@ -144,7 +155,8 @@ static int add_venv(struct host *host, struct interpreter *in, const char *venv,
 	return r;
 }
 
-int interpreter_find(struct host *host, const char *python, struct interpreter *ret, struct sbx_err *err)
+int interpreter_find(struct host *host, const char *python, struct interpreter *ret,
+		     struct sbx_err *err)
 {
 	char real[4096], above[4096], shown_as[1024];
 	_cleanup_fd_ int fd = -1;
@@ -153,22 +165,26 @@ int interpreter_find(struct host *host, const char *python, struct interpreter *
 
 	memset(ret, 0, sizeof(*ret));
 	if (python[0] != '/' || strlen(python) >= sizeof(ret->argv0))
-		return err_set_field(err, SBX_AT_INTERPRETER, 0, "python", "python: \"%.200s\" is not an absolute path",
+		return err_set_field(err, SBX_AT_INTERPRETER, 0, "python",
+				     "python: \"%.200s\" is not an absolute path",
 				     python);
 	r = host_resolve(host, python, real, err);
 	if (r < 0 || strlen(real) >= sizeof(ret->file))
-		return err_set_field(err, SBX_AT_INTERPRETER, r < 0 ? -r : ENAMETOOLONG, "python",
+		return err_set_field(err, SBX_AT_INTERPRETER, r < 0 ? -r : ENAMETOOLONG,
+				     "python",
 				     "python: there is no interpreter at %.200s", python);
 	r = host_open(host, real, TREE_FILE, &fd, err);
 	if (r < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return err_set_field(err, SBX_AT_INTERPRETER, r < 0 ? -r : EACCES, "python",
-				     "python: %.200s is not an executable file", python);
+		return err_set_field(err, SBX_AT_INTERPRETER, r < 0 ? -r : EACCES,
+				     "python", "python: %.200s is not an executable file",
+				     python);
 	strcpy(ret->file, real);
 	strcpy(ret->argv0, python);
 	strcpy(shown_as, python);
 	parent_of(shown_as);
 	parent_of(shown_as);
-	/* A venv is recognized by the file beside or above the name that it was called by. */
+	/* A venv is recognized by the file beside or above the name that it was called
+	 * by. */
 	if (host_resolve(host, shown_as, above, NULL) == 0) {
 		r = add_venv(host, ret, above, shown_as, err);
 		if (r < 0)
@@ -180,17 +196,20 @@ int interpreter_find(struct host *host, const char *python, struct interpreter *
 	return add_prefix(host, ret, above, above, err);
 }
 
-/* A number of a file's name such as python3.9 that is below 3.10; a name without one says nothing. */
+/* A number of a file's name such as python3.9 that is below 3.10; a name without one says
+ * nothing. */
 static bool is_too_old(const char *real)
 {
-	const char *name = strrchr(real, '/'), *at = name ? strstr(name, "python3.") : NULL;
+	const char *name = strrchr(real, '/'),
+		   *at = name ? strstr(name, "python3.") : NULL;
 	char *end;
 	long minor = at ? strtol(at + 8, &end, 10) : 0;
 
 	return at && end != at + 8 && minor < 10;
 }
 
-/* A program that a worker's uid can read and execute; no script (pyenv's shims) and nothing of root's own. */
+/* A program that a worker's uid can read and execute; no script (pyenv's shims) and
+ * nothing of root's own. */
 static bool is_usable(struct host *host, const char *path)
 {
 	char real[4096], link[64], magic[4] = "";
@@ -198,18 +217,20 @@ static bool is_usable(struct host *host, const char *path)
 	struct stat st;
 
 	if (host_resolve(host, path, real, NULL) < 0 || is_too_old(real) ||
-	    host_open(host, real, TREE_FILE, &fd, NULL) < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (st.st_mode & 0005) != 0005)
+	    host_open(host, real, TREE_FILE, &fd, NULL) < 0 || fstat(fd, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || (st.st_mode & 0005) != 0005)
 		return false;
 	/* A mount's descriptor is O_PATH: opened once more to be read. */
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	file = open(link, O_RDONLY | O_CLOEXEC);
-	return file >= 0 && fd_read_all(file, magic, sizeof(magic)) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+	return file >= 0 && fd_read_all(file, magic, sizeof(magic)) == 4 &&
+	       memcmp(magic, "\177ELF", 4) == 0;
 }
 
 int interpreter_default(struct host *host, char ret[1024], struct sbx_err *err)
 {
-	static const char *const names[] = { "python3", "python3.13", "python3.12", "python3.11", "python3.10" };
+	static const char *const names[] = { "python3", "python3.13", "python3.12",
+					     "python3.11", "python3.10" };
 	const char *path = getenv("PATH"), *part;
 	size_t len, i;
 
@@ -219,12 +240,15 @@ int interpreter_default(struct host *host, char ret[1024], struct sbx_err *err)
 	}
 	for (part = path ? path : ""; *part; part += len + (part[len] == ':')) {
 		len = strcspn(part, ":");
-		for (i = 0; part[0] == '/' && len < 900 && i < sizeof(names) / sizeof(names[0]); i++) {
+		for (i = 0;
+		     part[0] == '/' && len < 900 && i < sizeof(names) / sizeof(names[0]);
+		     i++) {
 			(void)snprintf(ret, 1024, "%.*s/%s", (int)len, part, names[i]);
 			if (is_usable(host, ret))
 				return 0;
 		}
 	}
-	return err_set_field(err, SBX_AT_INTERPRETER, ENOENT, "python",
-			     "python: no interpreter of version 3.10 or newer was found on PATH; name one");
+	return err_set_field(
+		err, SBX_AT_INTERPRETER, ENOENT, "python",
+		"python: no interpreter of version 3.10 or newer was found on PATH; name one");
 }

@@ -18,10 +18,12 @@ struct interpreter {
 	struct interpreter_tree trees[INTERPRETER_TREES]; /* besides /usr */
 };
 
-/* python: absolute path. Follows its symlinks, reads pyvenv.cfg (64 KiB at most) for a venv's base. Missing, no file
- * or not executable: stage INTERPRETER. */
-int interpreter_find(struct host *host, const char *python, struct interpreter *ret, struct sbx_err *err);
-/* The default: /usr/bin/python3 if it is 3.10 or newer, else the first such on PATH that a worker's uid can open. */
+/* python: absolute path. Follows its symlinks, reads pyvenv.cfg (64 KiB at most) for a
+ * venv's base. Missing, no file or not executable: stage INTERPRETER. */
+int interpreter_find(struct host *host, const char *python, struct interpreter *ret,
+		     struct sbx_err *err);
+/* The default: /usr/bin/python3 if it is 3.10 or newer, else the first such on PATH that
+ * a worker's uid can open. */
 int interpreter_default(struct host *host, char ret[1024], struct sbx_err *err);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: the parts of a template's root file system (layout.h).
- * Process: the engine. Trusts: the broker to open what the starter may open; the host's /usr.
- * Invariants: of /etc only single files and directories that libraries read; no home, no /var, no /sys, no /run. */
+ * Process: the engine. Trusts: the broker to open what the starter may open; the host's
+ * /usr.
+ * Invariants: of /etc only single files and directories that libraries read; no home, no
+ * /var, no /sys, no /run. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,8 @@ struct walk {
 	struct jailer_request request; /* 9 KB: not on the stack of every step */
 };
 
-/* Of the host, read-only. A path that is a symlink on the host (/bin on a merged system) is a symlink inside. */
+/* Of the host, read-only. A path that is a symlink on the host (/bin on a merged system)
+ * is a symlink inside. */
 enum { OPTIONAL = 1, IS_FILE = 2 };
 static const struct {
 	const char *path;
@@ -32,7 +35,8 @@ static const struct {
 	{ "/lib", OPTIONAL },
 	{ "/lib64", OPTIONAL },
 	{ "/lib32", OPTIONAL },
-	{ "/etc/ld.so.cache", OPTIONAL | IS_FILE }, /* else the loader searches, and finds less */
+	{ "/etc/ld.so.cache",
+	  OPTIONAL | IS_FILE }, /* else the loader searches, and finds less */
 	{ "/etc/localtime", OPTIONAL | IS_FILE },
 	{ "/etc/ssl/certs", OPTIONAL },
 	{ "/etc/fonts", OPTIONAL },
@@ -54,8 +58,8 @@ static const struct {
 	{ "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n" },
 };
 
-static int emit(struct walk *walk, uint32_t op, const char *target, const char *path, uint32_t flags, int fd,
-		struct sbx_err *err)
+static int emit(struct walk *walk, uint32_t op, const char *target, const char *path,
+		uint32_t flags, int fd, struct sbx_err *err)
 {
 	struct jailer_request *r = &walk->request;
 
@@ -70,23 +74,26 @@ static int emit(struct walk *walk, uint32_t op, const char *target, const char *
 }
 
 /* real: without symlinks. */
-static int emit_tree(struct walk *walk, const char *real, const char *target, bool is_file, bool optional,
-		     struct sbx_err *err)
+static int emit_tree(struct walk *walk, const char *real, const char *target,
+		     bool is_file, bool optional, struct sbx_err *err)
 {
 	_cleanup_fd_ int fd = -1;
 	int r;
 
-	/* Started as root the engine sees next to nothing itself: the broker opens. Else the jailer has the
-	 * starter's own rights and does it by the path. */
+	/* Started as root the engine sees next to nothing itself: the broker opens. Else
+	 * the jailer has the starter's own rights and does it by the path. */
 	if (walk->host->hello.root) {
-		r = host_open(walk->host, real, TREE_EXEC | (is_file ? TREE_FILE : 0), &fd, err);
+		r = host_open(walk->host, real, TREE_EXEC | (is_file ? TREE_FILE : 0),
+			      &fd, err);
 		if (r < 0)
 			return optional ? 0 : r;
 	}
-	return emit(walk, JAILER_MOUNT, target, real, optional ? MOUNT_OPTIONAL : 0, fd, err);
+	return emit(walk, JAILER_MOUNT, target, real, optional ? MOUNT_OPTIONAL : 0, fd,
+		    err);
 }
 
-static int emit_shown(struct walk *walk, const char *path, unsigned flags, struct sbx_err *err)
+static int emit_shown(struct walk *walk, const char *path, unsigned flags,
+		      struct sbx_err *err)
 {
 	char real[4096];
 
@@ -97,7 +104,8 @@ static int emit_shown(struct walk *walk, const char *path, unsigned flags, struc
 	return emit_tree(walk, real, path, flags & IS_FILE, flags & OPTIONAL, err);
 }
 
-int layout_walk(struct host *host, const struct interpreter *interpreter, layout_fn fn, void *arg, struct sbx_err *err)
+int layout_walk(struct host *host, const struct interpreter *interpreter, layout_fn fn,
+		void *arg, struct sbx_err *err)
 {
 	struct walk *walk = calloc(1, sizeof(*walk));
 	int r = 0;

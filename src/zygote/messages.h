@@ -16,9 +16,10 @@
 #include "jail/cgroup.h"
 #include "sbx.h"
 
-/* Ids: every instance has a block of host uids when it was started as root; each template has a span in it,
- * mapped to 0..IDS_PER_TEMPLATE-1 of its user namespace Z. 0 is the zygote and the jailer; a live worker has
- * one of 1.. to itself. Started as an ordinary user Z has the id 0 only, and workers share it. */
+/* Ids: every instance has a block of host uids when it was started as root; each template
+ * has a span in it, mapped to 0..IDS_PER_TEMPLATE-1 of its user namespace Z. 0 is the
+ * zygote and the jailer; a live worker has one of 1.. to itself. Started as an ordinary
+ * user Z has the id 0 only, and workers share it. */
 #define IDS_PER_TEMPLATE 65536u
 #define IDS_PER_INSTANCE 1048576u
 #define IDS_BASE 2000000000u
@@ -26,17 +27,20 @@
 
 /* ---- broker ---- */
 enum broker_op {
-	BROKER_MAP_IDS = 1,	 /* fd: pidfd of a child of the engine in a new user namespace; index: template */
-	BROKER_CGROUP_ENTER = 2, /* fd: pidfd of a process of ours; index: jail whose cgroup it enters */
-	BROKER_OPEN_TREE = 3,	 /* path, tree_flags, index=template, uid_index; fd: a socket whose peer is the
+	BROKER_MAP_IDS =
+		1, /* fd: pidfd of a child of the engine in a new user namespace; index: template */
+	BROKER_CGROUP_ENTER =
+		2, /* fd: pidfd of a process of ours; index: jail whose cgroup it enters */
+	BROKER_OPEN_TREE =
+		3, /* path, tree_flags, index=template, uid_index; fd: a socket whose peer is the
 				  * caller (SO_PEERCRED), none: as the broker's own user. Answers a detached
 				  * mount. Only when started as root. */
-	BROKER_RESOLVE = 4,	 /* path: answers its realpath(3) */
+	BROKER_RESOLVE = 4, /* path: answers its realpath(3) */
 };
 #define TREE_WRITABLE 1u /* else read-only */
-#define TREE_EXEC 2u	 /* else noexec; nosuid and nodev always */
-#define TREE_FILE 4u	 /* path is a file, not a directory */
-#define TREE_IDMAP 8u	 /* the owner outside is WORKER uid_index of template index inside */
+#define TREE_EXEC 2u     /* else noexec; nosuid and nodev always */
+#define TREE_FILE 4u     /* path is a file, not a directory */
+#define TREE_IDMAP 8u /* the owner outside is WORKER uid_index of template index inside */
 struct broker_request {
 	uint32_t op, serial;
 	uint32_t index, uid_index;
@@ -48,10 +52,12 @@ struct broker_reply {
 	struct sbx_err err; /* stage NONE: done */
 	char path[4096];    /* BROKER_RESOLVE */
 };
-/* The broker's first packet to the engine on the first socket, and to whoever started the broker. */
+/* The broker's first packet to the engine on the first socket, and to whoever started the
+ * broker. */
 struct broker_hello {
-	uint32_t root;	    /* 1: the engine has dropped to ids_base + IDS_PER_INSTANCE - 1; 0: it has the starter's uid */
-	uint32_t ids_base;  /* with root: first host uid of this instance's block */
+	uint32_t
+		root; /* 1: the engine has dropped to ids_base + IDS_PER_INSTANCE - 1; 0: it has the starter's uid */
+	uint32_t ids_base; /* with root: first host uid of this instance's block */
 	uint32_t starter_uid, starter_gid;
 	char why_no_cgroup[256];
 	struct cgroup_host cgroup;
@@ -59,15 +65,20 @@ struct broker_hello {
 
 /* ---- jailer: pid 1 of a template's pid namespace, uid 0 of its user namespace Z ---- */
 enum jailer_op {
-	JAILER_MOUNT = 1,  /* one tree of the skeleton root: path -> target; fd: a detached mount of it, if any */
-	JAILER_LINK = 2,   /* symlink target -> path (its text) in the skeleton */
-	JAILER_FILE = 3,   /* a small made-up file: target, text in path */
-	JAILER_ZYGOTE = 4, /* start the interpreter; fds: its control socket, its stderr, its seccomp filter (memfd);
+	JAILER_MOUNT =
+		1, /* one tree of the skeleton root: path -> target; fd: a detached mount of it, if any */
+	JAILER_LINK = 2, /* symlink target -> path (its text) in the skeleton */
+	JAILER_FILE = 3, /* a small made-up file: target, text in path */
+	JAILER_ZYGOTE =
+		4, /* start the interpreter; fds: its control socket, its stderr, its seccomp filter (memfd);
 			    * path: NUL-separated: the file, then argv; count: argc. Answers its pidfd. */
-	JAILER_JAIL = 5,   /* make a jail; fd: the init's control socket. Answers the init's pidfd; the init then
+	JAILER_JAIL =
+		5, /* make a jail; fd: the init's control socket. Answers the init's pidfd; the init then
 			    * sends INIT_READY itself. */
-	JAILER_EXTENSION = 6, /* fd: memfd with the extension module; shown to the zygote as EXTENSION_PATH */
-	JAILER_TREE = 7, /* path, tree_flags: answers a detached mount of it. Only where the starter is no root; then
+	JAILER_EXTENSION =
+		6, /* fd: memfd with the extension module; shown to the zygote as EXTENSION_PATH */
+	JAILER_TREE =
+		7, /* path, tree_flags: answers a detached mount of it. Only where the starter is no root; then
 			  * the jailer has the starter's rights to files. */
 };
 #define EXTENSION_PATH "/.sbx/_sbx.abi3.so"
@@ -86,14 +97,16 @@ enum jailer_op {
 #define WALL_SECCOMP 0x800u
 #define WALL_RLIMITS 0x1000u
 #define WALL_ALL 0x1fffu
-#define MOUNT_OPTIONAL 0x10u /* in jailer_request.tree_flags: a missing source is skipped */
+#define MOUNT_OPTIONAL \
+	0x10u /* in jailer_request.tree_flags: a missing source is skipped */
 struct jailer_request {
 	uint32_t op, serial;
 	uint32_t walls;
 	uint32_t uid_index;  /* JAILER_JAIL */
 	uint32_t tree_flags; /* JAILER_MOUNT */
-	uint32_t count;	     /* JAILER_ZYGOTE: argc */
-	uint64_t disk_bytes, disk_inodes; /* JAILER_JAIL: the private tmpfs as the pool has it */
+	uint32_t count;      /* JAILER_ZYGOTE: argc */
+	uint64_t disk_bytes,
+		disk_inodes; /* JAILER_JAIL: the private tmpfs as the pool has it */
 	char target[1024];
 	char path[8192];
 };
@@ -104,11 +117,14 @@ struct jailer_reply {
 
 /* ---- init: pid 1 of a jail ---- */
 enum init_op {
-	INIT_DISK = 1,	/* disk_bytes, disk_inodes: resize the private tmpfs. Answered by INIT_DONE. */
+	INIT_DISK =
+		1, /* disk_bytes, disk_inodes: resize the private tmpfs. Answered by INIT_DONE. */
 	INIT_GRANT = 2, /* fd: detached mount; path: where. Answered. */
-	INIT_SEAL = 3,	/* the program is about to start: drop every capability; supervise if limits are given.
+	INIT_SEAL =
+		3, /* the program is about to start: drop every capability; supervise if limits are given.
 			 * Answered: a program runs only in a sealed jail. */
-	INIT_LOOK = 4,	/* where it supervises: look now, and report what is used (INIT_USAGE, or INIT_EXCEEDED). Answered. */
+	INIT_LOOK =
+		4, /* where it supervises: look now, and report what is used (INIT_USAGE, or INIT_EXCEEDED). Answered. */
 };
 struct init_request {
 	uint32_t op, serial;
@@ -123,10 +139,11 @@ struct init_request {
 };
 enum init_report_kind {
 	INIT_READY = 1,
-	INIT_DONE = 2,	  /* answers a request */
-	INIT_FAILED = 3,  /* err; the jail is unusable */
-	INIT_USAGE = 4,	  /* a sample */
-	INIT_EXCEEDED = 5, /* memory: the jail was over memory_bytes and is stopped (SIGSTOP to all) */
+	INIT_DONE = 2,   /* answers a request */
+	INIT_FAILED = 3, /* err; the jail is unusable */
+	INIT_USAGE = 4,  /* a sample */
+	INIT_EXCEEDED =
+		5, /* memory: the jail was over memory_bytes and is stopped (SIGSTOP to all) */
 };
 struct init_report {
 	uint32_t kind, serial;
@@ -137,36 +154,41 @@ struct init_report {
 
 /* ---- zygote ---- */
 struct zygote_request {
-	uint32_t serial; /* fork a worker; fds: pidfd of the jail's init, worker's end of its channel */
+	uint32_t
+		serial; /* fork a worker; fds: pidfd of the jail's init, worker's end of its channel */
 	uint32_t walls;
 };
 enum zygote_report_kind {
 	ZYGOTE_READY = 1,
 	ZYGOTE_FORKED = 2, /* fd: the worker's pidfd */
 	ZYGOTE_EXITED = 3, /* wait_status of worker `serial` */
-	ZYGOTE_FAILED = 4, /* err; serial 0: the template itself failed (its last report) */
+	ZYGOTE_FAILED =
+		4, /* err; serial 0: the template itself failed (its last report) */
 };
 struct zygote_report {
 	uint32_t kind, serial;
 	int32_t wait_status;
 	uint32_t python_version; /* READY: PY_VERSION_HEX */
-	uint64_t cpu_us;	 /* EXITED: user and system, with its waited-for children */
+	uint64_t cpu_us; /* EXITED: user and system, with its waited-for children */
 	struct sbx_err err;
 };
 
 /* ---- worker ---- */
 enum worker_frame {
 	/* engine -> worker */
-	WORKER_RUN = 1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
+	WORKER_RUN =
+		1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
 	WORKER_LOOKED = 2, /* answers WORKER_LOOK; no payload */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
-	WORKER_FAILED = 17,  /* struct sbx_err: a step before the program's first instruction failed */
+	WORKER_FAILED =
+		17, /* struct sbx_err: a step before the program's first instruction failed */
 	WORKER_STARTED = 18, /* all walls up; fd: the seccomp listener if any */
 	/* worker -> engine, from the program's side of the wall: claims */
 	WORKER_EVENT = 32, /* JSON, docs below; at most 16 KiB */
 	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
-	WORKER_LOOK = 34,  /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
+	WORKER_LOOK =
+		34, /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
@@ -175,25 +197,27 @@ enum worker_frame {
 #define RUN_NETWORK 0x04u
 #define RUN_SUBPROCESS 0x08u
 #define RUN_LISTENER 0x10u /* make a seccomp listener */
-#define RUN_LOOK 0x20u	   /* limits are kept by looking: ask for a last look before anything is let go */
+#define RUN_LOOK \
+	0x20u /* limits are kept by looking: ask for a last look before anything is let go */
 struct worker_run {
-	uint32_t walls;	     /* WALL_LANDLOCK, WALL_SECCOMP, WALL_RLIMITS, ... */
-	uint32_t flags;	     /* RUN_* */
+	uint32_t walls;       /* WALL_LANDLOCK, WALL_SECCOMP, WALL_RLIMITS, ... */
+	uint32_t flags;       /* RUN_* */
 	uint32_t cpu_threads; /* for OPENBLAS_NUM_THREADS and its kin */
 	uint32_t open_files;
 	uint32_t processes;
 	uint32_t reserved;
 	uint64_t data_bytes; /* RLIMIT_DATA above what the worker has now; 0: none */
 	uint64_t file_bytes; /* RLIMIT_FSIZE */
-	uint64_t memory_bytes; /* the policy's limit, for the interpreter's own judgement of MemoryError */
+	uint64_t
+		memory_bytes; /* the policy's limit, for the interpreter's own judgement of MemoryError */
 	/* sections, in this order, right behind the struct: */
-	uint32_t filter_len;	  /* struct sock_filter[] in bytes */
-	uint32_t code_len;	  /* UTF-8 */
-	uint32_t filename_len;	  /* UTF-8, for tracebacks */
-	uint32_t modules_len;	  /* allowed_modules, each with its NUL */
+	uint32_t filter_len;      /* struct sock_filter[] in bytes */
+	uint32_t code_len;        /* UTF-8 */
+	uint32_t filename_len;    /* UTF-8, for tracebacks */
+	uint32_t modules_len;     /* allowed_modules, each with its NUL */
 	uint32_t environment_len; /* KEY=VALUE, each with its NUL */
-	uint32_t grants_len;	  /* "r" or "w" and an absolute path, each with its NUL */
-	uint32_t cwd_len;	  /* absolute path, no NUL; 0: stay in /work */
+	uint32_t grants_len;      /* "r" or "w" and an absolute path, each with its NUL */
+	uint32_t cwd_len;         /* absolute path, no NUL; 0: stay in /work */
 	uint32_t reserved2;
 };
 #define WORKER_RUN_MAX (24u << 20)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: templates and waiting workers of one specification (pool.h).
  * Process: the engine. Trusts: as template.c and worker.c.
- * Invariants: a slot (a live template) stays until its last worker is released; of a pool's slots at most one is
- *   current and one is its successor, the others are retired and fork no more. */
+ * Invariants: a slot (a live template) stays until its last worker is released; of a
+ *   pool's slots at most one is current and one is its successor, the others are retired
+ *   and fork no more. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,10 @@
 #include "base/fd.h"
 #include "zygote/pool.h"
 
-#define MAKING_MAX 4u	      /* at once: two cores are busy with two */
-#define DEMAND_US 10000000u   /* two takes within this time are demand: keep some waiting */
-#define QUIET_US 60000000u    /* after this time without one they are let go */
-#define FILL_AFTER_US 300u    /* the request that took one goes first */
+#define MAKING_MAX 4u       /* at once: two cores are busy with two */
+#define DEMAND_US 10000000u /* two takes within this time are demand: keep some waiting */
+#define QUIET_US 60000000u  /* after this time without one they are let go */
+#define FILL_AFTER_US 300u  /* the request that took one goes first */
 #define FIRST_TARGET 4u
 #define UID_WORDS (IDS_PER_TEMPLATE / 32u)
 
@@ -210,8 +211,9 @@ static void on_failed(void *arg, struct worker *worker, const struct sbx_err *er
 	if (e->state != MAKING)
 		return;
 	release_entry(e);
-	/* Tried again for nobody: what fails once fails until something changes, and the takers are told what. A
-	 * template that died meanwhile is not their fault; the next is started for them. */
+	/* Tried again for nobody: what fails once fails until something changes, and the
+	 * takers are told what. A template that died meanwhile is not their fault; the
+	 * next is started for them. */
 	if (!e->slot->dead && !e->slot->retired)
 		fail_takes(pool, err);
 	fill(pool);
@@ -239,16 +241,21 @@ static int make_worker(struct pool *pool, struct sbx_err *err)
 {
 	struct slot *slot = pool->current;
 	struct entry *e = calloc(1, sizeof(*e));
-	const struct worker_events events = { .ready = on_ready, .failed = on_failed, .gone = on_waiting_gone,
-					      .exited = on_waiting_exited, .arg = e };
+	const struct worker_events events = { .ready = on_ready,
+					      .failed = on_failed,
+					      .gone = on_waiting_gone,
+					      .exited = on_waiting_exited,
+					      .arg = e };
 	uint32_t uid = pool->host->hello.root ? take_uid(slot) : 0;
 	int r;
 
 	if (!e || (uid == 0 && pool->host->hello.root)) {
 		free(e);
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "no id is free for one more worker");
+		return err_set(err, SBX_AT_BUSY, EAGAIN,
+			       "no id is free for one more worker");
 	}
-	r = worker_new(slot->template, pool->host, pool->host->next_jail++, uid, &events, &e->worker, err);
+	r = worker_new(slot->template, pool->host, pool->host->next_jail++, uid, &events,
+		       &e->worker, err);
 	if (r < 0) {
 		slot->uids[uid / 32] &= ~(1u << (uid % 32));
 		free(e);
@@ -332,8 +339,11 @@ static void on_report(void *arg, const struct zygote_report *report, int fd)
 
 static int start_slot(struct pool *pool, struct slot **ret, struct sbx_err *err)
 {
-	const struct template_spec spec = { pool->python, (const char *const *)pool->preload, pool->walls };
-	struct template_events events = { on_template_ready, on_template_gone, on_report, NULL };
+	const struct template_spec spec = { pool->python,
+					    (const char *const *)pool->preload,
+					    pool->walls };
+	struct template_events events = { on_template_ready, on_template_gone, on_report,
+					  NULL };
 	struct slot *slot = calloc(1, sizeof(*slot));
 	int r;
 
@@ -390,9 +400,12 @@ static void on_fill(void *arg)
 	}
 	if (!template_is_ready(pool->current->template))
 		return;
-	if (!pool->successor && (template_forks(pool->current->template) >= pool->forks_max ||
-				 loop_now_us() - template_born_us(pool->current->template) >= pool->age_max_us))
-		/* Without a place for a second one the old one goes on; the next fill tries again. */
+	if (!pool->successor &&
+	    (template_forks(pool->current->template) >= pool->forks_max ||
+	     loop_now_us() - template_born_us(pool->current->template) >=
+		     pool->age_max_us))
+		/* Without a place for a second one the old one goes on; the next fill
+		 * tries again. */
 		(void)start_slot(pool, &pool->successor, &err);
 	making = count_state(pool, MAKING);
 	waiting = count_state(pool, WAITING);
@@ -410,7 +423,8 @@ static void fill_at(struct pool *pool, uint64_t at_us)
 {
 	struct sbx_err err = { 0 };
 
-	if (loop_timer_at(pool->host->loop, &pool->fill_timer, at_us, on_fill, pool) < 0) {
+	if (loop_timer_at(pool->host->loop, &pool->fill_timer, at_us, on_fill, pool) <
+	    0) {
 		(void)err_set(&err, SBX_AT_ENGINE, ENOMEM, "timer");
 		fail_takes(pool, &err);
 	}
@@ -428,7 +442,8 @@ static void on_quiet(void *arg)
 	uint64_t quiet_at = pool->last_take_us + QUIET_US;
 
 	if (loop_now_us() < quiet_at) {
-		(void)loop_timer_at(pool->host->loop, &pool->quiet_timer, quiet_at, on_quiet, pool);
+		(void)loop_timer_at(pool->host->loop, &pool->quiet_timer, quiet_at,
+				    on_quiet, pool);
 		return;
 	}
 	loop_timer_cancel(&pool->quiet_timer);
@@ -444,7 +459,8 @@ static void note_demand(struct pool *pool, bool missed)
 {
 	uint64_t now = loop_now_us();
 
-	/* A single run (the command) wants no second worker; whoever comes again soon will come once more. */
+	/* A single run (the command) wants no second worker; whoever comes again soon
+	 * will come once more. */
 	if (pool->last_take_us && now - pool->last_take_us < DEMAND_US) {
 		if (pool->target == 0)
 			pool->target = FIRST_TARGET;
@@ -453,7 +469,8 @@ static void note_demand(struct pool *pool, bool missed)
 	}
 	pool->last_take_us = now;
 	if (pool->target && !pool->quiet_timer)
-		(void)loop_timer_at(pool->host->loop, &pool->quiet_timer, now + QUIET_US, on_quiet, pool);
+		(void)loop_timer_at(pool->host->loop, &pool->quiet_timer, now + QUIET_US,
+				    on_quiet, pool);
 }
 
 /* ---- for the engine ---- */
@@ -466,7 +483,8 @@ static uint32_t limit_from(const char *name, uint32_t limit)
 	return value > 0 && value < limit ? (uint32_t)value : limit;
 }
 
-int pool_new(struct host *host, const struct template_spec *spec, struct pool **ret, struct sbx_err *err)
+int pool_new(struct host *host, const struct template_spec *spec, struct pool **ret,
+	     struct sbx_err *err)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
 	size_t count = 0;
@@ -479,8 +497,10 @@ int pool_new(struct host *host, const struct template_spec *spec, struct pool **
 		pool->takes_end = &pool->takes;
 		pool->python = strdup(spec->python);
 		pool->preload = calloc(count + 1, sizeof(char *));
-		pool->forks_max = limit_from("SANDBOX_TEMPLATE_FORKS", POOL_TEMPLATE_FORKS);
-		pool->age_max_us = 1000000ull * limit_from("SANDBOX_TEMPLATE_SECONDS", POOL_TEMPLATE_SECONDS);
+		pool->forks_max = limit_from("SANDBOX_TEMPLATE_FORKS",
+					     POOL_TEMPLATE_FORKS);
+		pool->age_max_us = 1000000ull * limit_from("SANDBOX_TEMPLATE_SECONDS",
+							   POOL_TEMPLATE_SECONDS);
 		for (size_t i = 0; pool->preload && i < count; i++)
 			if (!(pool->preload[i] = strdup(spec->preload[i])))
 				count = SIZE_MAX - 1;
@@ -503,7 +523,8 @@ void pool_free(struct pool **p)
 		return;
 	loop_timer_cancel(&pool->fill_timer);
 	loop_timer_cancel(&pool->quiet_timer);
-	/* The jailers first: with them every jail ends at once and every release below finds it gone. */
+	/* The jailers first: with them every jail ends at once and every release below
+	 * finds it gone. */
 	for (struct slot *s = pool->slots, *next; s; s = next) {
 		next = s->next;
 		template_free(&s->template);
@@ -541,7 +562,8 @@ bool pool_is_spec(const struct pool *pool, const struct template_spec *spec)
 	return !pool->preload[i] && (!spec->preload || !spec->preload[i]);
 }
 
-int pool_take(struct pool *pool, pool_fn fn, void *arg, struct pool_take **ret_take, struct sbx_err *err)
+int pool_take(struct pool *pool, pool_fn fn, void *arg, struct pool_take **ret_take,
+	      struct sbx_err *err)
 {
 	struct pool_take *take = calloc(1, sizeof(*take));
 	bool missed = count_state(pool, WAITING) == 0;
@@ -579,7 +601,8 @@ void pool_release(struct pool *pool, struct worker **worker)
 
 bool pool_is_idle(const struct pool *pool)
 {
-	return count_takes(pool) == 0 && count_state(pool, TAKEN) == 0 && count_state(pool, RELEASED) == 0;
+	return count_takes(pool) == 0 && count_state(pool, TAKEN) == 0 &&
+	       count_state(pool, RELEASED) == 0;
 }
 
 void pool_drop(struct pool *pool)
@@ -608,8 +631,9 @@ json_t *pool_health(const struct pool *pool)
 
 	for (size_t i = 0; pool->preload[i]; i++)
 		(void)json_array_append_new(preload, json_string(pool->preload[i]));
-	return json_pack("{s:s,s:o,s:b,s:i,s:i,s:i,s:I}", "python", pool->python, "preload", preload, "ready",
-			 t && template_is_ready(t), "waiting", (int)count_state(pool, WAITING), "running",
-			 (int)count_state(pool, TAKEN), "target", (int)pool->target, "forks",
-			 (json_int_t)(t ? template_forks(t) : 0));
+	return json_pack("{s:s,s:o,s:b,s:i,s:i,s:i,s:I}", "python", pool->python,
+			 "preload", preload, "ready", t && template_is_ready(t),
+			 "waiting", (int)count_state(pool, WAITING), "running",
+			 (int)count_state(pool, TAKEN), "target", (int)pool->target,
+			 "forks", (json_int_t)(t ? template_forks(t) : 0));
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: starts and watches one template (template.h).
- * Process: the engine; the jailer's first steps run in its fork until the embedded jailer is executed.
- * Trusts: broker and jailer. The zygote is an interpreter that has run installed packages, never a program: its
- *   reports are bounded and checked all the same.
- * Invariants: nothing of a template outlives its jailer, which is pid 1 of its pid namespace, nor the engine, whose
- *   death the jailer does not survive (PR_SET_PDEATHSIG). One span of ids belongs to one template at a time. */
+ * Process: the engine; the jailer's first steps run in its fork until the embedded jailer
+ * is executed.
+ * Trusts: broker and jailer. The zygote is an interpreter that has run installed
+ *   packages, never a program: its reports are bounded and checked all the same.
+ * Invariants: nothing of a template outlives its jailer, which is pid 1 of its pid
+ *   namespace, nor the engine, whose death the jailer does not survive
+ *   (PR_SET_PDEATHSIG). One span of ids belongs to one template at a time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -31,14 +33,16 @@
 #include "zygote/template.h"
 
 #define SPANS 15u
-#define START_MAX_US (60u * 1000000u) /* a preload of pandas takes 0.3 s, a cold disk ten times that */
+#define START_MAX_US \
+	(60u * 1000000u) /* a preload of pandas takes 0.3 s, a cold disk ten times that */
 #define STDERR_MAX 16384u
 #define PRELOAD_MAX 60u
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U /* 6.3 */
 #endif
 
-struct template {
+struct template
+{
 	struct host *host;
 	struct template_events events;
 	char **preload; /* NULL-terminated, owned */
@@ -97,14 +101,16 @@ static void die(struct template *t, const struct sbx_err *err)
 	if (t->err.stage == SBX_AT_NONE)
 		t->err = *err;
 	/* What the interpreter said is the best explanation that there is. */
-	if (!t->ready && !t->explained && t->err.stage != SBX_AT_INTERPRETER && t->stderr_text.len > 0) {
+	if (!t->ready && !t->explained && t->err.stage != SBX_AT_INTERPRETER &&
+	    t->stderr_text.len > 0) {
 		const char *text = t->stderr_text.data, *last;
 		size_t len = t->stderr_text.len;
 
 		while (len > 0 && text[len - 1] == '\n')
 			t->stderr_text.data[--len] = '\0';
 		last = strrchr(text, '\n');
-		(void)err_set_field(&t->err, SBX_AT_INTERPRETER, 0, "python", "python: %s did not start: %.300s",
+		(void)err_set_field(&t->err, SBX_AT_INTERPRETER, 0, "python",
+				    "python: %s did not start: %.300s",
 				    t->interpreter.argv0, last ? last + 1 : text);
 		err_sanitize(&t->err);
 	}
@@ -171,8 +177,8 @@ static void on_start_timeout(void *arg)
 	struct sbx_err err = { 0 };
 
 	loop_timer_cancel(&t->start_timer);
-	(void)err_set(&err, SBX_AT_ZYGOTE, ETIMEDOUT, "the template was not ready in %u s",
-		      START_MAX_US / 1000000u);
+	(void)err_set(&err, SBX_AT_ZYGOTE, ETIMEDOUT,
+		      "the template was not ready in %u s", START_MAX_US / 1000000u);
 	die(t, &err);
 }
 
@@ -202,7 +208,8 @@ static void on_ready(struct template *t, const struct zygote_report *report)
 	t->python_version = report->python_version;
 	if (report->python_version < 0x030a0000) {
 		(void)err_set_field(&err, SBX_AT_INTERPRETER, 0, "python",
-				    "python: %s is older than 3.10", t->interpreter.argv0);
+				    "python: %s is older than 3.10",
+				    t->interpreter.argv0);
 		t->err = err;
 		die(t, &err);
 		return;
@@ -230,7 +237,8 @@ static void on_control(void *arg, uint32_t events)
 	if (r < 0) {
 		on_stderr(t, 0);
 		loop_remove(&t->control_io);
-		(void)err_set(&err, SBX_AT_ZYGOTE, 0, "the interpreter of a template ended");
+		(void)err_set(&err, SBX_AT_ZYGOTE, 0,
+			      "the interpreter of a template ended");
 		die(t, &err);
 		return;
 	}
@@ -268,14 +276,17 @@ static void on_setup(void *arg, const void *reply, int fd)
 
 /* ---- its start ---- */
 
-static int memfd_of(const char *name, const char *from, const char *end, struct sbx_err *err)
+static int memfd_of(const char *name, const char *from, const char *end,
+		    struct sbx_err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || fd_write_all(fd, from, (size_t)(end - from)) < 0 || fchmod(fd, 0755) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
+	if (fd < 0 || fd_write_all(fd, from, (size_t)(end - from)) < 0 ||
+	    fchmod(fd, 0755) < 0 ||
+	    fcntl(fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
 		int r = err_set(err, SBX_AT_ZYGOTE, errno, "memory for %s", name);
 
 		fd_close(&fd);
@@ -295,8 +306,10 @@ static _Noreturn void jailer_child(int go, int control, int binary)
 
 	if (fd_read_all(go, &byte, 1) != 1)
 		_exit(125);
-	/* No id may be left from outside; by raw calls, as this is a clone without glibc's knowledge. */
-	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM) ||
+	/* No id may be left from outside; by raw calls, as this is a clone without
+	 * glibc's knowledge. */
+	if (syscall(SYS_setresgid, 0, 0, 0) < 0 ||
+	    (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM) ||
 	    syscall(SYS_setresuid, 0, 0, 0) < 0)
 		_exit(124);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || setsid() < 0)
@@ -305,10 +318,11 @@ static _Noreturn void jailer_child(int go, int control, int binary)
 	control = fcntl(control, F_DUPFD_CLOEXEC, 64);
 	binary = fcntl(binary, F_DUPFD_CLOEXEC, 64);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (control < 0 || binary < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
-	    dup2(control, 3) < 0)
+	if (control < 0 || binary < 0 || null < 0 || dup2(null, 0) < 0 ||
+	    dup2(null, 1) < 0 || dup2(null, 2) < 0 || dup2(control, 3) < 0)
 		_exit(122);
-	if (syscall(SYS_close_range, 4, binary - 1, 0) < 0 || syscall(SYS_close_range, binary + 1, ~0u, 0) < 0)
+	if (syscall(SYS_close_range, 4, binary - 1, 0) < 0 ||
+	    syscall(SYS_close_range, binary + 1, ~0u, 0) < 0)
 		_exit(121);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -339,14 +353,16 @@ static int map_ids(struct template *t, pid_t pid, struct sbx_err *err)
 	(void)snprintf(map, sizeof(map), "0 %u 1\n", (unsigned)getuid());
 	if (r == 0)
 		r = write_map(pid, "uid_map", map);
-	return r < 0 ? err_set(err, SBX_AT_WALL, -r, "mapping the ids of a user namespace") : 0;
+	return r < 0 ? err_set(err, SBX_AT_WALL, -r,
+			       "mapping the ids of a user namespace")
+		     : 0;
 }
 
 static int start_jailer(struct template *t, struct sbx_err *err)
 {
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
-			 CLONE_NEWUTS,
+		.flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS |
+			 CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
 		.exit_signal = SIGCHLD,
 	};
 	_cleanup_fd_ int binary = -1, go_read = -1, go_write = -1, theirs = -1, ours = -1;
@@ -369,7 +385,9 @@ static int start_jailer(struct template *t, struct sbx_err *err)
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (pid < 0) {
 		t->jailer_pidfd = -1;
-		return err_set(err, SBX_AT_WALL, errno, "clone3 of new user, pid, mount, net, ipc and uts namespaces");
+		return err_set(
+			err, SBX_AT_WALL, errno,
+			"clone3 of new user, pid, mount, net, ipc and uts namespaces");
 	}
 	if (pid == 0) {
 		/* Else the parent's death would not be seen as an end of file. */
@@ -381,14 +399,17 @@ static int start_jailer(struct template *t, struct sbx_err *err)
 		return r;
 	if (fd_write_all(go_write, "", 1) < 0)
 		return err_set(err, SBX_AT_ZYGOTE, EPIPE, "the jailer is gone");
-	r = loop_add(t->host->loop, t->jailer_pidfd, EPOLLIN, on_jailer_exit, t, &t->jailer_io);
+	r = loop_add(t->host->loop, t->jailer_pidfd, EPOLLIN, on_jailer_exit, t,
+		     &t->jailer_io);
 	if (r == 0)
-		r = call_queue_new(t->host->loop, fd_take(&ours), sizeof(struct jailer_request),
-				   sizeof(struct jailer_reply), on_jailer_lost, t, &t->jailer);
+		r = call_queue_new(
+			t->host->loop, fd_take(&ours), sizeof(struct jailer_request),
+			sizeof(struct jailer_reply), on_jailer_lost, t, &t->jailer);
 	return r < 0 ? err_set(err, SBX_AT_ZYGOTE, -r, "watching the jailer") : 0;
 }
 
-static int send_part(void *arg, const struct jailer_request *request, int fd, struct sbx_err *err)
+static int send_part(void *arg, const struct jailer_request *request, int fd,
+		     struct sbx_err *err)
 {
 	struct template *t = arg;
 	int r = call_send(t->jailer, request, &fd, fd >= 0 ? 1 : 0, on_setup, t, NULL);
@@ -407,7 +428,8 @@ static int add_word(struct jailer_request *request, size_t *at, const char *word
 	return 0;
 }
 
-static int start_zygote(struct template *t, int control, int messages, struct sbx_err *err)
+static int start_zygote(struct template *t, int control, int messages,
+			struct sbx_err *err)
 {
 	static const char *const boot[] = { RUNTIME_ARGV };
 	struct jailer_request *request = &t->request;
@@ -439,16 +461,19 @@ static int start_zygote(struct template *t, int control, int messages, struct sb
 	for (i = 0; r == 0 && t->preload[i]; i++, request->count++)
 		r = add_word(request, &at, t->preload[i]);
 	if (r < 0 || i > PRELOAD_MAX)
-		return err_set_field(err, SBX_AT_POLICY, 0, "preload", "preload: at most %u names, 4 KiB in all",
+		return err_set_field(err, SBX_AT_POLICY, 0, "preload",
+				     "preload: at most %u names, 4 KiB in all",
 				     PRELOAD_MAX);
 	fds[0] = control;
 	fds[1] = messages;
 	fds[2] = filter;
-	r = call_send(t->jailer, request, fds, (t->walls & WALL_SECCOMP) ? 3 : 2, on_setup, t, NULL);
+	r = call_send(t->jailer, request, fds, (t->walls & WALL_SECCOMP) ? 3 : 2,
+		      on_setup, t, NULL);
 	return r < 0 ? err_set(err, SBX_AT_ZYGOTE, -r, "a request to the jailer") : 0;
 }
 
-static int watch_zygote(struct template *t, int *ret_control, int *ret_messages, struct sbx_err *err)
+static int watch_zygote(struct template *t, int *ret_control, int *ret_messages,
+			struct sbx_err *err)
 {
 	int pair[2], r;
 
@@ -465,9 +490,11 @@ static int watch_zygote(struct template *t, int *ret_control, int *ret_messages,
 	if (r == 0)
 		r = fd_nonblock(t->stderr_fd, true);
 	if (r == 0)
-		r = loop_add(t->host->loop, t->control_fd, EPOLLIN, on_control, t, &t->control_io);
+		r = loop_add(t->host->loop, t->control_fd, EPOLLIN, on_control, t,
+			     &t->control_io);
 	if (r == 0)
-		r = loop_add(t->host->loop, t->stderr_fd, EPOLLIN, on_stderr, t, &t->stderr_io);
+		r = loop_add(t->host->loop, t->stderr_fd, EPOLLIN, on_stderr, t,
+			     &t->stderr_io);
 	return r < 0 ? err_set(err, SBX_AT_ZYGOTE, -r, "watching the zygote") : 0;
 }
 
@@ -477,7 +504,9 @@ static int take_span(struct template *t, struct sbx_err *err)
 		if (!(t->host->spans & (1u << t->span)))
 			break;
 	if (t->span == SPANS)
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u templates are live; try again when one is idle", SPANS);
+		return err_set(err, SBX_AT_BUSY, EAGAIN,
+			       "%u templates are live; try again when one is idle",
+			       SPANS);
 	t->host->spans |= 1u << t->span;
 	t->has_span = true;
 	return 0;
@@ -498,7 +527,8 @@ static int copy_preload(struct template *t, const char *const *names)
 	return t->preload ? 0 : -ENOMEM;
 }
 
-static int start(struct template *t, const struct template_spec *spec, struct sbx_err *err)
+static int start(struct template *t, const struct template_spec *spec,
+		 struct sbx_err *err)
 {
 	_cleanup_fd_ int control = -1, messages = -1;
 	int r;
@@ -518,12 +548,14 @@ static int start(struct template *t, const struct template_spec *spec, struct sb
 		r = start_zygote(t, control, messages, err);
 	if (r < 0)
 		return r;
-	r = loop_timer_at(t->host->loop, &t->start_timer, loop_now_us() + START_MAX_US, on_start_timeout, t);
+	r = loop_timer_at(t->host->loop, &t->start_timer, loop_now_us() + START_MAX_US,
+			  on_start_timeout, t);
 	return r < 0 ? err_set(err, SBX_AT_ENGINE, -r, "timer") : 0;
 }
 
-int template_start(struct host *host, const struct template_spec *spec, const struct template_events *events,
-		   struct template **ret, struct sbx_err *err)
+int template_start(struct host *host, const struct template_spec *spec,
+		   const struct template_events *events, struct template **ret,
+		   struct sbx_err *err)
 {
 	struct template *t = calloc(1, sizeof(*t));
 	int r;
@@ -546,8 +578,8 @@ int template_start(struct host *host, const struct template_spec *spec, const st
 
 /* ---- what is asked of it ---- */
 
-int template_make_jail(struct template *t, const struct jailer_request *request, int control_fd, call_fn fn, void *arg,
-		       struct call **ret_call)
+int template_make_jail(struct template *t, const struct jailer_request *request,
+		       int control_fd, call_fn fn, void *arg, struct call **ret_call)
 {
 	if (t->dead)
 		return -EPIPE;
@@ -562,15 +594,16 @@ int template_fork(struct template *t, uint32_t serial, int init_pidfd, int chann
 
 	if (!template_is_ready(t))
 		return -EPIPE;
-	/* Non-blocking: a zygote that has a hundred forks waiting is asked again later by the caller. */
+	/* Non-blocking: a zygote that has a hundred forks waiting is asked again later by
+	 * the caller. */
 	r = wire_send(t->control_fd, &request, sizeof(request), fds, 2);
 	if (r == 0)
 		t->forks++;
 	return r;
 }
 
-int template_open_tree(struct template *t, const char *path, unsigned tree_flags, call_fn fn, void *arg,
-		       struct call **ret_call)
+int template_open_tree(struct template *t, const char *path, unsigned tree_flags,
+		       call_fn fn, void *arg, struct call **ret_call)
 {
 	struct jailer_request *request = &t->request;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: makes, watches and ends one worker (worker.h).
- * Process: the engine. Trusts: jailer, init and broker. The channel is hostile: frames are bounded by type, only a
- *   WORKER_STARTED carries a descriptor, and one malformed byte closes the channel for good.
- * Invariants: a worker's cgroup is left only when its pid namespace is empty; its uid and serial are not used again
- *   before that. */
+ * Process: the engine. Trusts: jailer, init and broker. The channel is hostile: frames
+ *   are bounded by type, only a WORKER_STARTED carries a descriptor, and one malformed
+ *   byte closes the channel for good.
+ * Invariants: a worker's cgroup is left only when its pid namespace is empty; its uid and
+ *   serial are not used again before that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,7 +30,8 @@ struct worker {
 	struct loop_io *init_io, *init_pidfd_io, *channel_io;
 	struct loop_timer *timer; /* a fork or a removal that is tried again */
 	struct call *making, *moving;
-	bool has_cgroup, init_ready, forked, moved, waiting, failed, exited, gone, is_ready, closed;
+	bool has_cgroup, init_ready, forked, moved, waiting, failed, exited, gone,
+		is_ready, closed;
 	int far_fd; /* the worker's end of the channel, until it is forked */
 	struct buf in, out;
 	int out_fds[3];
@@ -80,7 +82,8 @@ static void fail(struct worker *w, const struct sbx_err *err)
 		w->events.failed(w->events.arg, w, err);
 }
 
-static void fail_with(struct worker *w, enum sbx_stage stage, int errnum, const char *what)
+static void fail_with(struct worker *w, enum sbx_stage stage, int errnum,
+		      const char *what)
 {
 	struct sbx_err err = { 0 };
 
@@ -136,7 +139,8 @@ static void on_frame(struct worker *w, uint32_t type, const char *data, size_t l
 		advance(w);
 	} else if (type == WORKER_FAILED && !w->is_ready) {
 		if (len != sizeof(err)) {
-			fail_with(w, SBX_AT_WORKER, EBADMSG, "a worker's report of its failure");
+			fail_with(w, SBX_AT_WORKER, EBADMSG,
+				  "a worker's report of its failure");
 			return;
 		}
 		memcpy(&err, data, sizeof(err));
@@ -180,19 +184,25 @@ static int receive(struct worker *w)
 	static char chunk[256u << 10];
 	char control[CMSG_SPACE(sizeof(int) * 4)];
 	struct iovec iov = { chunk, sizeof(chunk) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(w->channel_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		size_t count = c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+		size_t count = c->cmsg_type == SCM_RIGHTS
+				       ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+				       : 0;
 
 		for (size_t i = 0; i < count; i++) {
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			/* One, once: the listener. Whatever a program sends later is dropped. */
+			/* One, once: the listener. Whatever a program sends later is
+			 * dropped. */
 			if (w->in_fd < 0)
 				w->in_fd = fd;
 			else
@@ -258,7 +268,8 @@ static void on_channel(void *arg, uint32_t events)
 
 void worker_drain(struct worker *w)
 {
-	/* Children of the program may hold the other end and go on writing: what fits into the socket, no more. */
+	/* Children of the program may hold the other end and go on writing: what fits
+	 * into the socket, no more. */
 	for (int i = 0; i < 256 && !w->closed; i++) {
 		size_t before = w->in.len;
 		int r = receive(w);
@@ -319,7 +330,8 @@ static void on_moved(void *arg, const void *reply, int fd)
 
 static void enter_cgroup(struct worker *w)
 {
-	const struct broker_request request = { .op = BROKER_CGROUP_ENTER, .index = w->serial };
+	const struct broker_request request = { .op = BROKER_CGROUP_ENTER,
+						.index = w->serial };
 	int r;
 
 	if (!w->has_cgroup) {
@@ -338,9 +350,11 @@ static void try_fork(void *arg)
 	int r;
 
 	loop_timer_cancel(&w->timer);
-	r = w->template ? template_fork(w->template, w->serial, w->init_pidfd, w->far_fd) : -EPIPE;
+	r = w->template ? template_fork(w->template, w->serial, w->init_pidfd, w->far_fd)
+			: -EPIPE;
 	if (r == -EAGAIN) {
-		r = loop_timer_at(w->host->loop, &w->timer, loop_now_us() + 2000, try_fork, w);
+		r = loop_timer_at(w->host->loop, &w->timer, loop_now_us() + 2000,
+				  try_fork, w);
 		if (r == 0)
 			return;
 	}
@@ -368,7 +382,8 @@ static void on_init(void *arg, uint32_t events)
 	}
 	err_sanitize(&report.err);
 	if (report.kind == INIT_READY && !w->init_ready) {
-		/* It may be here before the jailer's answer, by which the jail can be named to the zygote. */
+		/* It may be here before the jailer's answer, by which the jail can be
+		 * named to the zygote. */
 		w->init_ready = true;
 		if (w->init_pidfd >= 0)
 			try_fork(w);
@@ -415,7 +430,8 @@ static void on_made(void *arg, const void *reply, int fd)
 		else if (r->err.stage != SBX_AT_NONE)
 			fail(w, &r->err);
 		else
-			fail_with(w, SBX_AT_JAIL, EBADMSG, "the jailer sent no descriptor");
+			fail_with(w, SBX_AT_JAIL, EBADMSG,
+				  "the jailer sent no descriptor");
 		return;
 	}
 	w->init_pidfd = fd;
@@ -455,9 +471,11 @@ void worker_report(struct worker *w, const struct zygote_report *report, int fd)
 	case ZYGOTE_EXITED:
 		w->exited = true;
 		if (!w->is_ready)
-			fail_with(w, SBX_AT_WORKER, 0, "a worker ended before it was ready");
+			fail_with(w, SBX_AT_WORKER, 0,
+				  "a worker ended before it was ready");
 		else if (w->events.exited)
-			w->events.exited(w->events.arg, report->wait_status, report->cpu_us);
+			w->events.exited(w->events.arg, report->wait_status,
+					 report->cpu_us);
 		break;
 	case ZYGOTE_FAILED:
 		fail(w, &report->err);
@@ -471,7 +489,8 @@ void worker_report(struct worker *w, const struct zygote_report *report, int fd)
 void worker_template_gone(struct worker *w, const struct sbx_err *err)
 {
 	w->template = NULL;
-	/* A call that is under way is forgotten with the jailer's queue; the jail died with its jailer. */
+	/* A call that is under way is forgotten with the jailer's queue; the jail died
+	 * with its jailer. */
 	if (w->making) {
 		w->making = NULL;
 		w->gone = true;
@@ -486,8 +505,9 @@ void worker_template_gone(struct worker *w, const struct sbx_err *err)
 
 /* ---- making and ending ---- */
 
-int worker_new(struct template *template, struct host *host, uint32_t serial, uint32_t uid_index,
-	       const struct worker_events *events, struct worker **ret, struct sbx_err *err)
+int worker_new(struct template *template, struct host *host, uint32_t serial,
+	       uint32_t uid_index, const struct worker_events *events,
+	       struct worker **ret, struct sbx_err *err)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	struct jailer_request *request = calloc(1, sizeof(*request));
@@ -499,9 +519,17 @@ int worker_new(struct template *template, struct host *host, uint32_t serial, ui
 		free(request);
 		return r;
 	}
-	*w = (struct worker){ .template = template, .host = host, .events = *events, .serial = serial,
-			      .uid_index = uid_index, .init_pidfd = -1, .init_fd = -1, .channel_fd = -1, .pidfd = -1,
-			      .far_fd = -1, .in_fd = -1 };
+	*w = (struct worker){ .template = template,
+			      .host = host,
+			      .events = *events,
+			      .serial = serial,
+			      .uid_index = uid_index,
+			      .init_pidfd = -1,
+			      .init_fd = -1,
+			      .channel_fd = -1,
+			      .pidfd = -1,
+			      .far_fd = -1,
+			      .in_fd = -1 };
 	r = wire_pair(SOCK_SEQPACKET, pair);
 	if (r == 0) {
 		w->init_fd = pair[0];
@@ -518,7 +546,8 @@ int worker_new(struct template *template, struct host *host, uint32_t serial, ui
 	if (r == 0)
 		r = loop_add(host->loop, w->init_fd, EPOLLIN, on_init, w, &w->init_io);
 	if (r == 0)
-		r = loop_add(host->loop, w->channel_fd, EPOLLIN, on_channel, w, &w->channel_io);
+		r = loop_add(host->loop, w->channel_fd, EPOLLIN, on_channel, w,
+			     &w->channel_io);
 	if (r < 0)
 		(void)err_set(err, SBX_AT_JAIL, -r, "sockets of a worker");
 	if (r == 0 && host->hello.cgroup.version != CGROUP_NONE) {
@@ -531,7 +560,8 @@ int worker_new(struct template *template, struct host *host, uint32_t serial, ui
 		request->uid_index = uid_index;
 		request->disk_bytes = WORKER_DISK_BYTES;
 		request->disk_inodes = WORKER_DISK_INODES;
-		r = template_make_jail(template, request, far_init, on_made, w, &w->making);
+		r = template_make_jail(template, request, far_init, on_made, w,
+				       &w->making);
 		if (r < 0)
 			(void)err_set(err, SBX_AT_JAIL, -r, "a request to the jailer");
 	}
@@ -570,7 +600,8 @@ static void finish(struct worker *w)
 	free(w);
 }
 
-/* A zombie that nobody has waited for yet, or the kernel's delayed work, keeps a group busy for a moment. */
+/* A zombie that nobody has waited for yet, or the kernel's delayed work, keeps a group
+ * busy for a moment. */
 static void remove_group(void *arg)
 {
 	struct worker *w = arg;
@@ -579,13 +610,15 @@ static void remove_group(void *arg)
 	if (w->has_cgroup && cgroup_remove(&w->host->hello.cgroup, w->serial) == -EBUSY &&
 	    w->remove_tries++ < REMOVE_TRIES) {
 		(void)cgroup_kill(&w->host->hello.cgroup, w->serial);
-		if (loop_timer_at(w->host->loop, &w->timer, loop_now_us() + 5000, remove_group, w) == 0)
+		if (loop_timer_at(w->host->loop, &w->timer, loop_now_us() + 5000,
+				  remove_group, w) == 0)
 			return;
 	}
 	finish(w);
 }
 
-void worker_release(struct worker **worker, void (*released)(void *arg, struct worker *worker), void *arg)
+void worker_release(struct worker **worker,
+		    void (*released)(void *arg, struct worker *worker), void *arg)
 {
 	struct worker *w = *worker;
 
@@ -597,15 +630,18 @@ void worker_release(struct worker **worker, void (*released)(void *arg, struct w
 	w->released_arg = arg;
 	loop_timer_cancel(&w->timer);
 	call_forget(&w->moving);
-	/* The init ends at the end of file, too; the signal is for one that is stopped. */
+	/* The init ends at the end of file, too; the signal is for one that is
+	 * stopped. */
 	loop_remove(&w->init_io);
 	fd_close(&w->init_fd);
 	worker_kill(w);
 	if (!w->closed)
 		channel_close(w);
 	if (w->gone) {
-		/* Never from inside the caller's stack: it may be one of our own callbacks. */
-		if (loop_timer_at(w->host->loop, &w->timer, loop_now_us(), remove_group, w) < 0)
+		/* Never from inside the caller's stack: it may be one of our own
+		 * callbacks. */
+		if (loop_timer_at(w->host->loop, &w->timer, loop_now_us(), remove_group,
+				  w) < 0)
 			remove_group(w);
 	}
 }

@@ -15,7 +15,8 @@ bool bpf_sim_valid(const struct sock_filter *code, size_t count)
 {
 	size_t i;
 
-	if (count == 0 || count > BPF_MAXINSNS || code[count - 1].code != (BPF_RET | BPF_K))
+	if (count == 0 || count > BPF_MAXINSNS ||
+	    code[count - 1].code != (BPF_RET | BPF_K))
 		return false;
 	for (i = 0; i < count; i++) {
 		const struct sock_filter *in = &code[i];
@@ -61,8 +62,8 @@ static bool test_holds(uint16_t op, uint32_t a, uint32_t k)
 }
 
 /* With `blind` it stops, and returns false, at the first look at an argument. */
-static bool run(const struct sock_filter *code, size_t count, const uint32_t *words, bool blind, uint32_t *ret,
-		size_t *ret_steps)
+static bool run(const struct sock_filter *code, size_t count, const uint32_t *words,
+		bool blind, uint32_t *ret, size_t *ret_steps)
 {
 	size_t at = 0, steps = 0;
 	uint32_t a = 0;
@@ -73,7 +74,8 @@ static bool run(const struct sock_filter *code, size_t count, const uint32_t *wo
 		steps++;
 		switch (BPF_CLASS(in->code)) {
 		case BPF_LD:
-			if (blind && in->k >= offsetof(struct seccomp_data, instruction_pointer))
+			if (blind &&
+			    in->k >= offsetof(struct seccomp_data, instruction_pointer))
 				return false;
 			a = words[in->k / 4];
 			break;
@@ -96,7 +98,8 @@ static bool run(const struct sock_filter *code, size_t count, const uint32_t *wo
 	return false;
 }
 
-uint32_t bpf_sim_run(const struct sock_filter *code, size_t count, const struct seccomp_data *data, size_t *ret_steps)
+uint32_t bpf_sim_run(const struct sock_filter *code, size_t count,
+		     const struct seccomp_data *data, size_t *ret_steps)
 {
 	uint32_t words[DATA_WORDS], ret = SECCOMP_RET_KILL_PROCESS;
 
@@ -105,7 +108,8 @@ uint32_t bpf_sim_run(const struct sock_filter *code, size_t count, const struct 
 	return ret;
 }
 
-bool bpf_sim_always_allowed(const struct sock_filter *code, size_t count, uint32_t arch, int nr)
+bool bpf_sim_always_allowed(const struct sock_filter *code, size_t count, uint32_t arch,
+			    int nr)
 {
 	const struct seccomp_data data = { .nr = nr, .arch = arch };
 	uint32_t words[DATA_WORDS], ret;

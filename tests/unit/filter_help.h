@@ -30,7 +30,8 @@ static inline const struct sock_filter *code_of(const struct buf *b)
 	return (const struct sock_filter *)(const void *)b->data;
 }
 
-static inline uint32_t simulate(const struct buf *b, uint32_t arch, uint32_t nr, const uint64_t args[6])
+static inline uint32_t simulate(const struct buf *b, uint32_t arch, uint32_t nr,
+				const uint64_t args[6])
 {
 	struct seccomp_data data = { .nr = (int)nr, .arch = arch };
 

@@ -51,7 +51,8 @@ static inline void assert_same(const struct sbx_policy *a, const struct sbx_poli
 	free(right);
 }
 
-static inline int document(struct sbx_policy *policy, const char *text, struct sbx_err *err)
+static inline int document(struct sbx_policy *policy, const char *text,
+			   struct sbx_err *err)
 {
 	return policy_set_document(policy, text, strlen(text), err);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: unit tests of src/base: errors, descriptors, buffers, messages, the loop, asynchronous calls.
- * Process: one, any user, no privilege. Opens nothing but sockets, pipes and temporary files. */
+ * Purpose: unit tests of src/base: errors, descriptors, buffers, messages, the loop,
+ * asynchronous calls.
+ * Process: one, any user, no privilege. Opens nothing but sockets, pipes and temporary
+ * files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -77,7 +79,9 @@ static void err_fills(void **state)
 	assert_int_equal(err.errnum, 0);
 	assert_string_equal(err.msg, "odd");
 
-	assert_int_equal(err_set_field(&err, SBX_AT_POLICY, ERANGE, "max_memory_mb", "%d is too much", 7), -ERANGE);
+	assert_int_equal(err_set_field(&err, SBX_AT_POLICY, ERANGE, "max_memory_mb",
+				       "%d is too much", 7),
+			 -ERANGE);
 	assert_string_equal(err.field, "max_memory_mb");
 	assert_string_equal(err.msg, "7 is too much");
 
@@ -139,9 +143,11 @@ static void err_sanitizes(void **state)
 	memset(&err, 0, sizeof(err));
 	err.stage = INT32_MIN;
 	err.errnum = 5000;
-	/* overlong slash, surrogate, beyond U+10FFFF, lone continuation, DEL, C1, LRI, line separator; then good */
-	strcpy(err.msg, "\xc0\xaf|\xed\xa0\x80|\xf4\x90\x80\x80|\x80|\x7f|\xc2\x9b|\xe2\x81\xa6|\xe2\x80\xa8|"
-			"\xc3\xa9\xe4\xb8\xad\xf0\x9f\x90\x8d");
+	/* overlong slash, surrogate, beyond U+10FFFF, lone continuation, DEL, C1, LRI,
+	 * line separator; then good */
+	strcpy(err.msg,
+	       "\xc0\xaf|\xed\xa0\x80|\xf4\x90\x80\x80|\x80|\x7f|\xc2\x9b|\xe2\x81\xa6|\xe2\x80\xa8|"
+	       "\xc3\xa9\xe4\xb8\xad\xf0\x9f\x90\x8d");
 	strcpy(err.field, "x\xe4\xb8"); /* a sequence that its end cuts off */
 	strcpy(err.msg + 100, "behind");
 	err_sanitize(&err);
@@ -204,9 +210,11 @@ static void fd_files(void **state)
 	assert_int_equal(len, sizeof(big));
 	assert_int_equal(text[len], 0);
 	assert_memory_equal(text, big, len);
-	assert_int_equal(fd_read_file(AT_FDCWD, path, sizeof(big) - 1, &untouched, &len), -EFBIG);
+	assert_int_equal(fd_read_file(AT_FDCWD, path, sizeof(big) - 1, &untouched, &len),
+			 -EFBIG);
 	assert_ptr_equal(untouched, (char *)0x1);
-	assert_int_equal(fd_read_file(AT_FDCWD, "/nonexistent", 1, &untouched, &len), -ENOENT);
+	assert_int_equal(fd_read_file(AT_FDCWD, "/nonexistent", 1, &untouched, &len),
+			 -ENOENT);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	free(text);
 	text = NULL;
@@ -297,9 +305,13 @@ static void headtail_by_definition(void **state)
 
 				assert_int_equal(headtail_init(&h, max), 0);
 				for (size_t at = 0; at < len; at += piece)
-					assert_int_equal(
-						headtail_add(&h, stream + at, piece < len - at ? piece : len - at), 0);
-				assert_int_equal(headtail_join(&h, &text, &told, &dropped), 0);
+					assert_int_equal(headtail_add(&h, stream + at,
+								      piece < len - at
+									      ? piece
+									      : len - at),
+							 0);
+				assert_int_equal(
+					headtail_join(&h, &text, &told, &dropped), 0);
 				assert_int_equal(h.total, len);
 				if (len <= max) {
 					assert_int_equal(told, len);
@@ -309,7 +321,8 @@ static void headtail_by_definition(void **state)
 					assert_int_equal(told, max);
 					assert_int_equal(dropped, len - max);
 					assert_memory_equal(text, stream, head);
-					assert_memory_equal(text + head, stream + len - half, half);
+					assert_memory_equal(text + head,
+							    stream + len - half, half);
 				}
 				assert_int_equal(text[told], 0);
 				free(text);
@@ -386,9 +399,10 @@ static void wire_refuses(void **state)
 	{
 		char space[CMSG_SPACE(sizeof(many))];
 		struct iovec iov = { .iov_base = data, .iov_len = 8 };
-		struct msghdr msg = {
-			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)
-		};
+		struct msghdr msg = { .msg_iov = &iov,
+				      .msg_iovlen = 1,
+				      .msg_control = space,
+				      .msg_controllen = sizeof(space) };
 		struct cmsghdr *head;
 
 		memset(space, 0, sizeof(space));
@@ -398,13 +412,15 @@ static void wire_refuses(void **state)
 		head->cmsg_len = CMSG_LEN(sizeof(many));
 		memcpy(CMSG_DATA(head), many, sizeof(many));
 		assert_int_equal(sendmsg(pair[0], &msg, 0), 8);
-		assert_int_equal(wire_recv(pair[1], data, 8, got, WIRE_FDS_MAX, &count), -EBADMSG);
+		assert_int_equal(wire_recv(pair[1], data, 8, got, WIRE_FDS_MAX, &count),
+				 -EBADMSG);
 		/* an empty packet that carries some */
 		iov.iov_len = 0;
 		msg.msg_controllen = CMSG_SPACE(sizeof(int) * 2);
 		head->cmsg_len = CMSG_LEN(sizeof(int) * 2);
 		assert_int_equal(sendmsg(pair[0], &msg, 0), 0);
-		assert_int_equal(wire_recv(pair[1], data, 8, got, WIRE_FDS_MAX, &count), -EPIPE);
+		assert_int_equal(wire_recv(pair[1], data, 8, got, WIRE_FDS_MAX, &count),
+				 -EPIPE);
 	}
 	assert_int_equal(open_fds(), before);
 	/* the control: the same socket still works */
@@ -446,7 +462,8 @@ static void wire_frames(void **state)
 	assert_int_equal(frame.len, BIG);
 	assert_int_equal(wire_read(pair[1], back, BIG), 0);
 	assert_memory_equal(big, back, BIG);
-	assert_int_equal(wire_recv(pair[1], &frame, sizeof(frame), got + 3, 0, &count), 0);
+	assert_int_equal(wire_recv(pair[1], &frame, sizeof(frame), got + 3, 0, &count),
+			 0);
 	assert_int_equal(frame.type, 8);
 	assert_int_equal(frame.len, 0);
 	assert_int_equal(wire_read(pair[1], back, 1), -EPIPE);
@@ -566,7 +583,8 @@ static void timers_change_in_callbacks(void **state)
 	assert_int_equal(loop_run(loop), 0);
 	assert_string_equal(trace, "xy");
 	assert_null(mine);
-	/* one that always arms itself for at once starves neither descriptors nor others */
+	/* one that always arms itself for at once starves neither descriptors nor
+	 * others */
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	assert_int_equal(loop_add(loop, fds[0], EPOLLIN, on_pipe, &io, &io), 0);
@@ -614,7 +632,10 @@ static void timers_many(void **state)
 	for (int turn = 0; turn < 3; turn++)
 		for (int i = 0; i < MANY; i++) {
 			shots[i].at_us = now + (unsigned)rand_r(&seed) % 3000;
-			assert_int_equal(loop_timer_at(loop, &shots[i].timer, shots[i].at_us, in_turn, &shots[i]), 0);
+			assert_int_equal(loop_timer_at(loop, &shots[i].timer,
+						       shots[i].at_us, in_turn,
+						       &shots[i]),
+					 0);
 		}
 	for (int i = 0; i < MANY; i += 3, left--)
 		loop_timer_cancel(&shots[i].timer);
@@ -660,15 +681,20 @@ static void io_removed_in_callback(void **state)
 	for (int i = 0; i < WATCHED; i++) {
 		assert_int_equal(pipe2(fds[i], O_CLOEXEC), 0);
 		assert_int_equal(write(fds[i][1], "x", 1), 1);
-		assert_int_equal(loop_add(loop, fds[i][0], EPOLLIN, remove_all_go_on, &end, &watched[i]), 0);
+		assert_int_equal(loop_add(loop, fds[i][0], EPOLLIN, remove_all_go_on,
+					  &end, &watched[i]),
+				 0);
 	}
-	assert_int_equal(loop_add(loop, fds[0][0], EPOLLIN, remove_all, NULL, &watched[0]), -EEXIST);
+	assert_int_equal(
+		loop_add(loop, fds[0][0], EPOLLIN, remove_all, NULL, &watched[0]),
+		-EEXIST);
 	assert_int_equal(loop_run(loop), 0);
 	assert_int_equal(calls, 1);
 	assert_null(watched[WATCHED - 1]);
 	loop_timer_cancel(&end);
 	/* once more outside of a callback: at once */
-	assert_int_equal(loop_add(loop, fds[0][0], EPOLLIN, remove_all, NULL, &watched[0]), 0);
+	assert_int_equal(
+		loop_add(loop, fds[0][0], EPOLLIN, remove_all, NULL, &watched[0]), 0);
 	loop_remove(&watched[0]);
 	loop_remove(&watched[0]);
 	for (int i = 0; i < WATCHED; i++) {
@@ -697,7 +723,8 @@ static void io_modified(void **state)
 	assert_int_equal(loop_add(loop, pair[0], EPOLLIN, on_writable, &io, &io), 0);
 	assert_int_equal(loop_modify(io, EPOLLIN), 0);
 	assert_int_equal(loop_modify(io, EPOLLIN | EPOLLOUT), 0);
-	assert_int_equal(loop_timer_at(loop, &end, loop_now_us() + 3000, note_and_stop, "."), 0);
+	assert_int_equal(
+		loop_timer_at(loop, &end, loop_now_us() + 3000, note_and_stop, "."), 0);
 	assert_int_equal(loop_run(loop), 0);
 	assert_string_equal(trace, "w.");
 	/* a stop ahead of the run holds */
@@ -735,8 +762,8 @@ static void on_lost_free(void *arg)
 	call_queue_free(&queue);
 }
 
-/* The other end in a process of its own: answers with the number and, for odd ones, a descriptor; a number with
- * 1000 in it ends it. Sends back the descriptor that it got. */
+/* The other end in a process of its own: answers with the number and, for odd ones, a
+ * descriptor; a number with 1000 in it ends it. Sends back the descriptor that it got. */
 static pid_t start_answerer(int *ret_fd)
 {
 	int pair[2];
@@ -752,7 +779,8 @@ static pid_t start_answerer(int *ret_fd)
 		close(pair[0]);
 		for (;;) {
 			fd = -1;
-			if (wire_recv(pair[1], &m, sizeof(m), &fd, 1, &count) < 0 || m.number >= 1000)
+			if (wire_recv(pair[1], &m, sizeof(m), &fd, 1, &count) < 0 ||
+			    m.number >= 1000)
 				_exit(0);
 			if (wire_send(pair[1], &m, sizeof(m), &fd, count) < 0)
 				_exit(0); /* the queue was freed meanwhile */
@@ -818,13 +846,16 @@ static void calls_in_order(void **state)
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	assert_int_equal(fstat(pipe_fds[0], &st), 0);
 	expected_ino = st.st_ino;
-	assert_int_equal(
-		call_queue_new(loop, fd, sizeof(struct message), sizeof(struct message), on_lost, NULL, &queue), 0);
+	assert_int_equal(call_queue_new(loop, fd, sizeof(struct message),
+					sizeof(struct message), on_lost, NULL, &queue),
+			 0);
 	/* more than the socket holds, so that some wait for it to be writable */
 	for (uintptr_t i = 0; i < 300; i++) {
 		struct message m = { .number = (uint32_t)i };
 
-		assert_int_equal(call_send(queue, &m, pipe_fds, i % 2, on_answer, (void *)i, NULL), 0);
+		assert_int_equal(
+			call_send(queue, &m, pipe_fds, i % 2, on_answer, (void *)i, NULL),
+			0);
 	}
 	/* the caller's own may be closed: duplicates were kept */
 	close(pipe_fds[0]);
@@ -838,9 +869,12 @@ static void calls_in_order(void **state)
 	for (uintptr_t i = 298; i < 300; i++) {
 		struct message m = { .number = (uint32_t)i };
 
-		assert_int_equal(call_send(queue, &m, NULL, 0, on_answer, (void *)i, NULL), 0);
+		assert_int_equal(
+			call_send(queue, &m, NULL, 0, on_answer, (void *)i, NULL), 0);
 		if (i == 298)
-			assert_int_equal(call_send(queue, &m, NULL, 0, unexpected, NULL, &forgotten), 0);
+			assert_int_equal(call_send(queue, &m, NULL, 0, unexpected, NULL,
+						   &forgotten),
+					 0);
 	}
 	call_forget(&forgotten);
 	call_forget(&forgotten);
@@ -860,7 +894,8 @@ static void call_other_end_lost(void **state)
 	(void)state;
 	lost = 0;
 	pid = start_answerer(&fd);
-	assert_int_equal(call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
+	assert_int_equal(
+		call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
 	assert_int_equal(call_send(queue, &end, NULL, 0, unexpected, NULL, NULL), 0);
 	assert_int_equal(call_send(queue, &m, &null, 1, unexpected, NULL, NULL), 0);
 	assert_int_equal(loop_run(loop), 0);
@@ -870,7 +905,9 @@ static void call_other_end_lost(void **state)
 	end_answerer(pid);
 	/* the same, freed by its own callback */
 	pid = start_answerer(&fd);
-	assert_int_equal(call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost_free, NULL, &queue), 0);
+	assert_int_equal(call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost_free,
+					NULL, &queue),
+			 0);
 	assert_int_equal(call_send(queue, &end, NULL, 0, unexpected, NULL, NULL), 0);
 	assert_int_equal(loop_run(loop), 0);
 	assert_int_equal(lost, 2);
@@ -897,10 +934,11 @@ static void call_freed_by_an_answer(void **state)
 	(void)state;
 	lost = 0;
 	pid = start_answerer(&fd);
-	assert_int_equal(call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
+	assert_int_equal(
+		call_queue_new(loop, fd, sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
 	assert_int_equal(call_send(queue, &m, NULL, 0, free_the_queue, NULL, NULL), 0);
-	/* Not the socket's own end: in flight through itself it would keep itself open until the kernel's garbage
-	 * collector finds it. */
+	/* Not the socket's own end: in flight through itself it would keep itself open
+	 * until the kernel's garbage collector finds it. */
 	assert_int_equal(call_send(queue, &m, &null, 1, unexpected, NULL, NULL), 0);
 	assert_int_equal(loop_run(loop), 0);
 	assert_null(queue);
@@ -917,7 +955,9 @@ static void call_ends_on_nonsense(void **state)
 	lost = 0;
 	/* an answer to no question */
 	assert_int_equal(wire_pair(SOCK_SEQPACKET, pair), 0);
-	assert_int_equal(call_queue_new(loop, pair[0], sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
+	assert_int_equal(call_queue_new(loop, pair[0], sizeof(m), sizeof(m), on_lost,
+					NULL, &queue),
+			 0);
 	assert_int_equal(wire_send(pair[1], &m, sizeof(m), pair, 1), 0);
 	assert_int_equal(loop_run(loop), 0);
 	assert_int_equal(lost, 1);
@@ -925,7 +965,9 @@ static void call_ends_on_nonsense(void **state)
 	close(pair[1]);
 	/* one of another length */
 	assert_int_equal(wire_pair(SOCK_SEQPACKET, pair), 0);
-	assert_int_equal(call_queue_new(loop, pair[0], sizeof(m), sizeof(m), on_lost, NULL, &queue), 0);
+	assert_int_equal(call_queue_new(loop, pair[0], sizeof(m), sizeof(m), on_lost,
+					NULL, &queue),
+			 0);
 	assert_int_equal(call_send(queue, &m, NULL, 0, unexpected, NULL, NULL), 0);
 	assert_int_equal(wire_send(pair[1], &m, sizeof(m) - 1, NULL, 0), 0);
 	assert_int_equal(loop_run(loop), 0);

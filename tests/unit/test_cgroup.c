@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: unit tests of src/jail/cgroup.c and cgroup_host.c: finding the hierarchies in texts of other machines,
- *   v2's files in a made-up directory, and, as root, real processes under real limits.
- * Process: one and its children. Makes groups `sandbox-test-<pid>` only and removes them. */
+ * Purpose: unit tests of src/jail/cgroup.c and cgroup_host.c: finding the hierarchies in
+ *   texts of other machines, v2's files in a made-up directory, and, as root, real
+ *   processes under real limits.
+ * Process: one and its children. Makes groups `sandbox-test-<pid>` only and removes
+ * them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -48,8 +50,9 @@ static struct cgroup_place parsed(const char *mounts, const char *own)
 
 static void place_v2(void **state)
 {
-	const char *mounts = "22 1 0:21 / /proc rw,relatime shared:2 - proc proc rw\n"
-			     "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:7 - cgroup2 cgroup2 rw,nsdelegate\n";
+	const char *mounts =
+		"22 1 0:21 / /proc rw,relatime shared:2 - proc proc rw\n"
+		"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:7 - cgroup2 cgroup2 rw,nsdelegate\n";
 	struct cgroup_place p;
 
 	(void)state;
@@ -63,21 +66,25 @@ static void place_v2(void **state)
 	p = parsed(mounts, "0::/../../system.slice\n");
 	assert_string_equal(p.v2_own, "");
 	/* A container with a mount of its own group. */
-	p = parsed("30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n", "0::/docker/abc/inner\n");
+	p = parsed("30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n",
+		   "0::/docker/abc/inner\n");
 	assert_string_equal(p.v2_own, "/inner");
-	p = parsed("30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n", "0::/docker/abcd\n");
+	p = parsed("30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n",
+		   "0::/docker/abcd\n");
 	assert_string_equal(p.v2_own, "");
 }
 
 static void place_v1(void **state)
 {
-	const char *mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
-			     "32 31 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
-			     "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
-			     "34 31 0:31 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-			     "35 31 0:32 / /sys/fs/cgroup/pids\\040here rw - cgroup cgroup rw,pids\n"
-			     "36 31 0:33 / /elsewhere/pids rw - cgroup cgroup rw,pids\n";
-	const char *own = "5:memory:/docker/x/y\n4:cpu,cpuacct:/user.slice\n3:pids:/a:b\n2:name=systemd:/q\n0::/u\n";
+	const char *mounts =
+		"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+		"32 31 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+		"33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+		"34 31 0:31 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+		"35 31 0:32 / /sys/fs/cgroup/pids\\040here rw - cgroup cgroup rw,pids\n"
+		"36 31 0:33 / /elsewhere/pids rw - cgroup cgroup rw,pids\n";
+	const char *own =
+		"5:memory:/docker/x/y\n4:cpu,cpuacct:/user.slice\n3:pids:/a:b\n2:name=systemd:/q\n0::/u\n";
 	struct cgroup_place p = parsed(mounts, own);
 
 	(void)state;
@@ -92,11 +99,19 @@ static void place_v1(void **state)
 static void place_malformed(void **state)
 {
 	static const char *const mounts[] = {
-		"", "\n\n", "30", "30 23 0:26 / /sys/fs/cgroup rw -", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2",
-		"30 23 0:26 / /sys/fs/cgroupx rw - cgroup2 c rw\n", "- - - - - - - - - - - -\n", "30 23 0:26 / \\",
+		"",
+		"\n\n",
+		"30",
+		"30 23 0:26 / /sys/fs/cgroup rw -",
+		"30 23 0:26 / /sys/fs/cgroup rw - cgroup2",
+		"30 23 0:26 / /sys/fs/cgroupx rw - cgroup2 c rw\n",
+		"- - - - - - - - - - - -\n",
+		"30 23 0:26 / \\",
 		"30 23 0:26 / /sys/fs/cgroup/\\04 rw - cgroup cgroup rw,memoryx\n",
 	};
-	static const char *const owns[] = { "", ":", "::", "0:", "0::", "0::relative\n", "5:memory\n", "x\n\n" };
+	static const char *const owns[] = {
+		"", ":", "::", "0:", "0::", "0::relative\n", "5:memory\n", "x\n\n"
+	};
 	char *longest = malloc(4096);
 	struct cgroup_place p;
 	size_t i, k;
@@ -148,10 +163,12 @@ struct fake {
 	char dir[64];
 };
 
-static const char *const fake_files[] = { "memory.max",	 "memory.swap.max", "memory.oom.group", "memory.current",
-					  "memory.peak", "memory.events",   "cpu.max",		"cpu.stat",
-					  "pids.max",	 "pids.current",    "pids.peak",	"pids.events",
-					  "cgroup.kill", "cgroup.procs" };
+static const char *const fake_files[] = {
+	"memory.max",  "memory.swap.max", "memory.oom.group", "memory.current",
+	"memory.peak", "memory.events",   "cpu.max",          "cpu.stat",
+	"pids.max",    "pids.current",    "pids.peak",        "pids.events",
+	"cgroup.kill", "cgroup.procs"
+};
 
 static void fake_write(const struct fake *f, const char *file, const char *text)
 {
@@ -247,9 +264,12 @@ static void v2_cpu(void **state)
 		double percent;
 		const char *want;
 	} cases[] = {
-		{ 50, "10000 20000" },	   { 100, "20000 20000" }, { 250, "50000 20000" },    { 10, "2000 20000" },
-		{ 5, "1000 20000" },	   { 2, "1000 50000" },	   { 1, "1000 100000" },      { 0.1, "1000 1000000" },
-		{ 0.001, "1000 1000000" }, { 33.3, "6660 20000" }, { 1e300, "2000000000 20000" },
+		{ 50, "10000 20000" },         { 100, "20000 20000" },
+		{ 250, "50000 20000" },        { 10, "2000 20000" },
+		{ 5, "1000 20000" },           { 2, "1000 50000" },
+		{ 1, "1000 100000" },          { 0.1, "1000 1000000" },
+		{ 0.001, "1000 1000000" },     { 33.3, "6660 20000" },
+		{ 1e300, "2000000000 20000" },
 	};
 	struct fake *f = *state;
 	struct sbx_err err;
@@ -272,7 +292,8 @@ static void v2_usage(void **state)
 
 	fake_write(f, "memory.current", "1048576\n");
 	fake_write(f, "memory.peak", "2097152\n");
-	fake_write(f, "memory.events", "low 0\nhigh 0\nmax 17\noom 2\noom_kill 1\noom_group_kill 1\n");
+	fake_write(f, "memory.events",
+		   "low 0\nhigh 0\nmax 17\noom 2\noom_kill 1\noom_group_kill 1\n");
 	fake_write(f, "cpu.stat", "usage_usec 123456\nuser_usec 1\nsystem_usec 2\n");
 	fake_write(f, "pids.current", "3\n");
 	fake_write(f, "pids.peak", "max\n");
@@ -305,15 +326,18 @@ static struct cgroup_host real;
 static char real_why[256];
 static char real_id[32];
 
-/* As the broker says that an instance lives: a sandbox that starts beside this test would sweep its groups. */
+/* As the broker says that an instance lives: a sandbox that starts beside this test would
+ * sweep its groups. */
 static int claim(const char *id)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "interpreter-sandbox/%s", id);
+	int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1,
+			 "interpreter-sandbox/%s", id);
 
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&name,
-			    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0)
+	if (fd >= 0 &&
+	    bind(fd, (struct sockaddr *)&name,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0)
 		(void)fprintf(stderr, "%s is claimed already\n", id);
 	return fd;
 }
@@ -337,7 +361,8 @@ static void need(unsigned controllers)
 {
 	if ((real.controllers & controllers) == controllers)
 		return;
-	print_message("skipped: %s\n", real_why[0] ? real_why : "a controller is missing here");
+	print_message("skipped: %s\n",
+		      real_why[0] ? real_why : "a controller is missing here");
 	skip();
 }
 
@@ -404,7 +429,8 @@ static void remove_soon(uint32_t index)
 static int touch(void *arg)
 {
 	size_t bytes = *(size_t *)arg, i;
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
 
 	if (p == MAP_FAILED)
 		return 98;
@@ -414,7 +440,8 @@ static int touch(void *arg)
 	return 0;
 }
 
-/* max_memory_mb=10: 2 MB run, 11 MB do not; what the process has before is not charged. */
+/* max_memory_mb=10: 2 MB run, 11 MB do not; what the process has before is not
+ * charged. */
 static void memory(void **state)
 {
 	static const struct {
@@ -437,14 +464,17 @@ static void memory(void **state)
 		assert_int_equal(cgroup_make(&real, index, &err), 0);
 		c = start(index, touch, &bytes);
 		assert_int_equal(cgroup_usage(&real, index, &u), 0);
-		assert_int_equal(cgroup_set_memory(&real, index, u.memory_bytes + 10u * MIB, &err), 0);
+		assert_int_equal(
+			cgroup_set_memory(&real, index, u.memory_bytes + 10u * MIB, &err),
+			0);
 		release(&c);
 		status = finish(&c);
 		assert_int_equal(cgroup_usage(&real, index, &u), 0);
 		if (cases[i].runs) {
 			assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 			assert_int_equal(u.oom_kills, 0);
-			assert_true(u.memory_peak_bytes == 0 || u.memory_peak_bytes > bytes);
+			assert_true(u.memory_peak_bytes == 0 ||
+				    u.memory_peak_bytes > bytes);
 		} else {
 			assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 			assert_true(u.oom_kills > 0);
@@ -535,13 +565,15 @@ static void cpu_share(void **state)
 		began = now_us();
 		(void)usleep(1000000);
 		assert_int_equal(cgroup_usage(&real, index, &after), 0);
-		got = (double)(after.cpu_us - before.cpu_us) * 100 / (double)(now_us() - began);
+		got = (double)(after.cpu_us - before.cpu_us) * 100 /
+		      (double)(now_us() - began);
 		began = now_us();
 		assert_int_equal(cgroup_kill(&real, index), 0);
 		for (k = 0; k < cases[i].spinners; k++)
 			(void)finish(&c[k]);
-		print_message("%g %% of a core, %d spinning: %.2f %%, ended in %.1f ms\n", cases[i].percent,
-			      cases[i].spinners, got, (double)(now_us() - began) / 1000);
+		print_message("%g %% of a core, %d spinning: %.2f %%, ended in %.1f ms\n",
+			      cases[i].percent, cases[i].spinners, got,
+			      (double)(now_us() - began) / 1000);
 		remove_soon(index);
 		/* Never more; less only where the machine has other things to do. */
 		assert_true(got < cases[i].percent * 1.25 + 0.5);
@@ -638,7 +670,8 @@ static bool nobody_lives(void *arg, const char *id)
 	return strcmp(id, arg) != 0;
 }
 
-/* An instance that was killed leaves its groups and a process; the next one to start takes them away. */
+/* An instance that was killed leaves its groups and a process; the next one to start
+ * takes them away. */
 static void sweep_dead(void **state)
 {
 	struct cgroup_host dead, next;
@@ -665,7 +698,8 @@ static void sweep_dead(void **state)
 	}
 	assert_int_equal(cgroup_enter(&dead, 1, pid, &err), 0);
 	/* Alive: untouched. */
-	cgroup_host_make(&next, next_id, getuid(), nobody_lives, (char *)"test-other", why);
+	cgroup_host_make(&next, next_id, getuid(), nobody_lives, (char *)"test-other",
+			 why);
 	assert_int_equal(cgroup_usage(&dead, 1, &u), 0);
 	assert_int_equal(cgroup_host_remove(&next), 0);
 	cgroup_host_make(&next, next_id, getuid(), nobody_lives, id, why);
@@ -705,9 +739,11 @@ static void another_owner(void **state)
 			_exit(2);
 		if (cgroup_set_memory(&host, 1, 50u * MIB, &err) < 0)
 			_exit(3);
-		if ((host.controllers & CGROUP_CPU) && cgroup_set_cpu(&host, 1, 50, &err) < 0)
+		if ((host.controllers & CGROUP_CPU) &&
+		    cgroup_set_cpu(&host, 1, 50, &err) < 0)
 			_exit(4);
-		if ((host.controllers & CGROUP_PIDS) && cgroup_set_processes(&host, 1, 5, &err) < 0)
+		if ((host.controllers & CGROUP_PIDS) &&
+		    cgroup_set_processes(&host, 1, 5, &err) < 0)
 			_exit(5);
 		if (cgroup_make(&host, 2, &err) < 0 || cgroup_remove(&host, 2) < 0)
 			_exit(6);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the making of a base group on the kernel's own cgroup v2, also where v1 has the controllers that matter: the
- *   hugetlb controller, which nobody mounts, then stands for memory. No internal processes, delegation, sweeping.
- * Process: root, and children that become uid 1000. Makes groups `sbxtest-<pid>` at the top of the unified hierarchy.
- * Includes cgroup_host.c itself, to give it that controller. */
+ * Purpose: the making of a base group on the kernel's own cgroup v2, also where v1 has
+ *   the controllers that matter: the hugetlb controller, which nobody mounts, then stands
+ *   for memory. No internal processes, delegation, sweeping.
+ * Process: root, and children that become uid 1000. Makes groups `sbxtest-<pid>` at the
+ * top of the unified hierarchy. Includes cgroup_host.c itself, to give it that
+ * controller. */
 #include "jail/cgroup.h"
-#define V2_CONTROLLERS { "hugetlb", CGROUP_MEMORY }
+#define V2_CONTROLLERS                   \
+	{                                \
+		"hugetlb", CGROUP_MEMORY \
+	}
 #define V2_WANTED CGROUP_MEMORY
 #include "jail/cgroup_host.c"
 
@@ -31,11 +36,15 @@ static int find_mount(void **state)
 	if (geteuid() != 0)
 		(void)snprintf(why_not, sizeof(why_not), "only root makes groups here");
 	else if (mount_point[0] == '\0')
-		(void)snprintf(why_not, sizeof(why_not), "no unified hierarchy is mounted");
+		(void)snprintf(why_not, sizeof(why_not),
+			       "no unified hierarchy is mounted");
 	else if (!(v2_mask(mount_point, "cgroup.controllers") & CGROUP_MEMORY))
-		(void)snprintf(why_not, sizeof(why_not), "cgroup v2 has no hugetlb controller to spare");
-	else if (handed_down = v2_mask(mount_point, "cgroup.subtree_control"), mkdir(home, 0755) < 0)
-		(void)snprintf(why_not, sizeof(why_not), "%.200s: %s", home, strerror(errno));
+		(void)snprintf(why_not, sizeof(why_not),
+			       "cgroup v2 has no hugetlb controller to spare");
+	else if (handed_down = v2_mask(mount_point, "cgroup.subtree_control"),
+		 mkdir(home, 0755) < 0)
+		(void)snprintf(why_not, sizeof(why_not), "%.200s: %s", home,
+			       strerror(errno));
 	return 0;
 }
 
@@ -57,7 +66,8 @@ static void need(void)
 	skip();
 }
 
-/* A child in the group `home` + name, which is made; what fn returns is its exit status. */
+/* A child in the group `home` + name, which is made; what fn returns is its exit
+ * status. */
 static int run_in(const char *name, uid_t uid, int (*fn)(const char *rel, uid_t uid))
 {
 	char group[LONG_PATH];
@@ -123,7 +133,8 @@ static int alone(const char *rel, uid_t uid)
 	}
 	if (!group_has(leaf, getpid()) || !(host.controllers & CGROUP_MEMORY))
 		return 2;
-	if (strncmp(host.memory, own, strlen(own)) != 0 || strcmp(host.memory, host.pids) != 0)
+	if (strncmp(host.memory, own, strlen(own)) != 0 ||
+	    strcmp(host.memory, host.pids) != 0)
 		return 3;
 	if (cgroup_make(&host, 1, &err) < 0)
 		return 4;
@@ -139,7 +150,8 @@ static int alone(const char *rel, uid_t uid)
 	/* Kills the child, by cgroup.kill, and moves us back. */
 	if (cgroup_host_remove(&host) < 0 || waitpid(pid, NULL, 0) != pid)
 		return 7;
-	if (!group_has(own, getpid()) || access(leaf, F_OK) == 0 || access(host.memory, F_OK) == 0)
+	if (!group_has(own, getpid()) || access(leaf, F_OK) == 0 ||
+	    access(host.memory, F_OK) == 0)
 		return 8;
 	return v2_mask(own, "cgroup.subtree_control") == 0 ? 0 : 9;
 }
@@ -156,7 +168,8 @@ static void alone_as_user(void **state)
 	(void)state;
 	need();
 	/* The controller has to be handed down that far by its owner. */
-	assert_int_equal(v2_enable(mount_point, &(int){ 0 }) & CGROUP_MEMORY, CGROUP_MEMORY);
+	assert_int_equal(v2_enable(mount_point, &(int){ 0 }) & CGROUP_MEMORY,
+			 CGROUP_MEMORY);
 	assert_int_equal(v2_enable(home, &(int){ 0 }) & CGROUP_MEMORY, CGROUP_MEMORY);
 	assert_int_equal(run_in("/user", 1000, alone), 0);
 }
@@ -178,9 +191,11 @@ static int shared(const char *rel, uid_t uid)
 	cgroup_host_make_at(&host, &place, "shared", uid ? uid : 1000, NULL, NULL, why);
 	if (!group_has(own, pid) || !group_has(own, getpid()))
 		r = 1;
-	else if (uid == 0 && (host.version != CGROUP_V2 || strncmp(host.memory, own, strlen(own)) == 0))
+	else if (uid == 0 && (host.version != CGROUP_V2 ||
+			      strncmp(host.memory, own, strlen(own)) == 0))
 		r = 2;
-	else if (uid != 0 && (host.version != CGROUP_NONE || !strstr(why, "Delegate=yes")))
+	else if (uid != 0 &&
+		 (host.version != CGROUP_NONE || !strstr(why, "Delegate=yes")))
 		r = 3;
 	if (host.version != CGROUP_NONE && cgroup_host_remove(&host) < 0)
 		r = 4;
@@ -203,7 +218,8 @@ static void shared_as_user(void **state)
 	assert_int_equal(run_in("/shareduser", 1000, shared), 0);
 }
 
-/* A group that we own, while we are in one that we do not: making works, moving does not, and nothing stays. */
+/* A group that we own, while we are in one that we do not: making works, moving does not,
+ * and nothing stays. */
 static int outside(const char *rel, uid_t uid)
 {
 	struct cgroup_place place = place_of(rel);
@@ -212,7 +228,8 @@ static int outside(const char *rel, uid_t uid)
 
 	strcat(place.v2_own, "/given");
 	cgroup_host_make_at(&host, &place, "outside", uid, NULL, NULL, why);
-	(void)snprintf(base, sizeof(base), "%s%s/sandbox-outside", mount_point, place.v2_own);
+	(void)snprintf(base, sizeof(base), "%s%s/sandbox-outside", mount_point,
+		       place.v2_own);
 	if (host.version != CGROUP_NONE || !strstr(why, "Permission denied"))
 		return 1;
 	return access(base, F_OK) == 0 ? 2 : 0;
@@ -223,9 +240,11 @@ static int outside_begin(const char *rel, uid_t uid)
 	char given[LONG_PATH];
 
 	(void)uid;
-	/* We are root here, in home/outside; only the group below is handed to the user. */
+	/* We are root here, in home/outside; only the group below is handed to the
+	 * user. */
 	(void)snprintf(given, sizeof(given), "%s%.600s/given", mount_point, rel);
-	if (mkdir(given, 0755) < 0 || chown(given, 1000, 1000) < 0 || v2_give(given, 1000) < 0)
+	if (mkdir(given, 0755) < 0 || chown(given, 1000, 1000) < 0 ||
+	    v2_give(given, 1000) < 0)
 		return 80;
 	/* Into a sibling, so that the controller can be handed to `given`. */
 	(void)snprintf(given, sizeof(given), "%s%.600s/aside", mount_point, rel);
@@ -243,7 +262,8 @@ static void outside_as_user(void **state)
 {
 	(void)state;
 	need();
-	assert_int_equal(v2_enable(mount_point, &(int){ 0 }) & CGROUP_MEMORY, CGROUP_MEMORY);
+	assert_int_equal(v2_enable(mount_point, &(int){ 0 }) & CGROUP_MEMORY,
+			 CGROUP_MEMORY);
 	assert_int_equal(v2_enable(home, &(int){ 0 }) & CGROUP_MEMORY, CGROUP_MEMORY);
 	assert_int_equal(run_in("/outside", 0, outside_begin), 0);
 }
@@ -251,8 +271,9 @@ static void outside_as_user(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(alone_as_root),  cmocka_unit_test(alone_as_user),   cmocka_unit_test(shared_as_root),
-		cmocka_unit_test(shared_as_user), cmocka_unit_test(outside_as_user),
+		cmocka_unit_test(alone_as_root),   cmocka_unit_test(alone_as_user),
+		cmocka_unit_test(shared_as_root),  cmocka_unit_test(shared_as_user),
+		cmocka_unit_test(outside_as_user),
 	};
 
 	return cmocka_run_group_tests_name("cgroup_v2", tests, find_mount, remove_home);

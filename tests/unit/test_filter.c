@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The seccomp filters: the table against libseccomp's names, the compiled programs against the table and against
- * libseccomp's in a simulator, and verdicts by hand against both. What the kernel makes of them: test_notify.c. */
+ * The seccomp filters: the table against libseccomp's names, the compiled programs
+ * against the table and against libseccomp's in a simulator, and verdicts by hand against
+ * both. What the kernel makes of them: test_notify.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -48,7 +49,8 @@ static void test_table_names_every_call(void **state)
 	assert_null(filter_describe(400));
 }
 
-/* Every list ends with a step that always holds, and tells one errno, which is the one that notify.c sends. */
+/* Every list ends with a step that always holds, and tells one errno, which is the one
+ * that notify.c sends. */
 static void test_lists_are_complete(void **state)
 {
 	size_t i, j;
@@ -62,15 +64,18 @@ static void test_lists_are_complete(void **state)
 		assert_int_equal(row->steps[row->step_count - 1].op, OP_ELSE);
 		assert_int_equal(row->steps[row->step_count - 1].modes, 0);
 		for (j = 0; j < row->step_count; j++)
-			if (row->steps[j].verdict == FILTER_RECORD && row->call.nr != SYS_socket)
+			if (row->steps[j].verdict == FILTER_RECORD &&
+			    row->call.nr != SYS_socket)
 				assert_int_equal(row->steps[j].errnum, row->call.errnum);
 	}
 }
 
 /* ---- the compiler ---- */
 
-/* Values that the steps compare with, their neighbours, and all of these with bits above 32. */
-static size_t interesting(const struct filter_row *row, unsigned arg, uint64_t *ret, size_t max)
+/* Values that the steps compare with, their neighbours, and all of these with bits above
+ * 32. */
+static size_t interesting(const struct filter_row *row, unsigned arg, uint64_t *ret,
+			  size_t max)
 {
 	size_t count = 0, i;
 
@@ -92,7 +97,8 @@ static size_t interesting(const struct filter_row *row, unsigned arg, uint64_t *
 	return count;
 }
 
-static void compare(const struct buf *b, unsigned modes, bool listener, int nr, const uint64_t args[6])
+static void compare(const struct buf *b, unsigned modes, bool listener, int nr,
+		    const uint64_t args[6])
 {
 	int errnum = 0, want, got = verdict(b, (uint32_t)nr, args);
 	enum filter_verdict judged = filter_judge(modes, nr, args, &errnum);
@@ -104,8 +110,9 @@ static void compare(const struct buf *b, unsigned modes, bool listener, int nr, 
 	else
 		want = judged == FILTER_RECORD && listener ? NOTIFY : errnum;
 	if (got != want)
-		fail_msg("modes %#x, call %d(%#llx, %#llx, %#llx, %#llx): %d, not %d", modes, nr,
-			 (unsigned long long)args[0], (unsigned long long)args[1], (unsigned long long)args[2],
+		fail_msg("modes %#x, call %d(%#llx, %#llx, %#llx, %#llx): %d, not %d",
+			 modes, nr, (unsigned long long)args[0],
+			 (unsigned long long)args[1], (unsigned long long)args[2],
 			 (unsigned long long)args[3], got, want);
 	/* What is not let through has an errno that notify.c can send. */
 	if (want != YES)
@@ -133,8 +140,11 @@ static void test_programs_say_what_the_table_says(void **state)
 	(void)state;
 	for (m = 0; m < COUNT(all); m++) {
 		struct buf b = all[m].modes & FILTER_WORKER
-				       ? worker((all[m].modes & FILTER_SUBPROCESS ? RUN_SUBPROCESS : 0) |
-							(all[m].listener ? RUN_LISTENER : 0),
+				       ? worker((all[m].modes & FILTER_SUBPROCESS
+							 ? RUN_SUBPROCESS
+							 : 0) |
+							(all[m].listener ? RUN_LISTENER
+									 : 0),
 						all[m].modes & FILTER_SUPERVISED)
 				       : inner(all[m].modes & FILTER_ENGINE);
 		int nr;
@@ -144,14 +154,17 @@ static void test_programs_say_what_the_table_says(void **state)
 
 			compare(&b, all[m].modes, all[m].listener, nr, none);
 		}
-		/* Pairs of neighbouring arguments: every list looks at two at most, at most one apart. */
+		/* Pairs of neighbouring arguments: every list looks at two at most, at
+		 * most one apart. */
 		for (i = 0; i < filter_row_count; i++) {
 			unsigned arg;
 
 			for (arg = 0; filter_rows[i].steps && arg < 4; arg++) {
 				uint64_t first[128], second[128];
-				size_t a = interesting(&filter_rows[i], arg, first, COUNT(first));
-				size_t c = interesting(&filter_rows[i], arg + 1, second, COUNT(second));
+				size_t a = interesting(&filter_rows[i], arg, first,
+						       COUNT(first));
+				size_t c = interesting(&filter_rows[i], arg + 1, second,
+						       COUNT(second));
 
 				for (x = 0; x < a; x++) {
 					for (y = 0; y < c; y++) {
@@ -159,8 +172,8 @@ static void test_programs_say_what_the_table_says(void **state)
 
 						args[arg] = first[x];
 						args[arg + 1] = second[y];
-						compare(&b, all[m].modes, all[m].listener, filter_rows[i].call.nr,
-							args);
+						compare(&b, all[m].modes, all[m].listener,
+							filter_rows[i].call.nr, args);
 					}
 				}
 			}
@@ -169,10 +182,12 @@ static void test_programs_say_what_the_table_says(void **state)
 	}
 }
 
-/* The filters of a process add up: what a worker may do its ancestors' filters must let through. */
+/* The filters of a process add up: what a worker may do its ancestors' filters must let
+ * through. */
 static void test_each_filter_allows_what_the_next_one_does(void **state)
 {
-	struct buf w = worker(RUN_SUBPROCESS | RUN_NETWORK, false), z = inner(false), e = inner(true);
+	struct buf w = worker(RUN_SUBPROCESS | RUN_NETWORK, false), z = inner(false),
+		   e = inner(true);
 	size_t i, x, y;
 
 	(void)state;
@@ -182,7 +197,8 @@ static void test_each_filter_allows_what_the_next_one_does(void **state)
 		for (arg = 0; arg < 4; arg++) {
 			uint64_t first[128], second[128];
 			size_t a = interesting(&filter_rows[i], arg, first, COUNT(first));
-			size_t c = interesting(&filter_rows[i], arg + 1, second, COUNT(second));
+			size_t c = interesting(&filter_rows[i], arg + 1, second,
+					       COUNT(second));
 
 			for (x = 0; x < a; x++) {
 				for (y = 0; y < c; y++) {
@@ -191,10 +207,14 @@ static void test_each_filter_allows_what_the_next_one_does(void **state)
 
 					args[arg] = first[x];
 					args[arg + 1] = second[y];
-					if (verdict(&w, nr, args) == YES && verdict(&z, nr, args) != YES)
-						fail_msg("the zygote's filter denies %s", filter_rows[i].call.name);
-					if (verdict(&z, nr, args) == YES && verdict(&e, nr, args) != YES)
-						fail_msg("the engine's filter denies %s", filter_rows[i].call.name);
+					if (verdict(&w, nr, args) == YES &&
+					    verdict(&z, nr, args) != YES)
+						fail_msg("the zygote's filter denies %s",
+							 filter_rows[i].call.name);
+					if (verdict(&z, nr, args) == YES &&
+					    verdict(&e, nr, args) != YES)
+						fail_msg("the engine's filter denies %s",
+							 filter_rows[i].call.name);
 				}
 			}
 		}
@@ -219,9 +239,10 @@ static void test_libseccomp_agrees(void **state)
 	assert_true(fd >= 0);
 	for (i = 0; i < filter_row_count; i++) {
 		const struct filter_row *row = &filter_rows[i];
-		uint32_t act = row->verdict == FILTER_ALLOW    ? SCMP_ACT_ALLOW
-			       : row->verdict == FILTER_RECORD ? SCMP_ACT_NOTIFY
-							       : SCMP_ACT_ERRNO((unsigned)row->call.errnum);
+		uint32_t act = row->verdict == FILTER_ALLOW ? SCMP_ACT_ALLOW
+			       : row->verdict == FILTER_RECORD
+				       ? SCMP_ACT_NOTIFY
+				       : SCMP_ACT_ERRNO((unsigned)row->call.errnum);
 
 		if (!row->steps && row->call.nr <= 456)
 			assert_int_equal(seccomp_rule_add(ctx, act, row->call.nr, 0), 0);
@@ -386,7 +407,8 @@ static const struct vcase cases[] = {
 
 static void test_verdicts(void **state)
 {
-	struct buf plain = worker(RUN_LISTENER, false), supervised = worker(RUN_LISTENER, true);
+	struct buf plain = worker(RUN_LISTENER, false),
+		   supervised = worker(RUN_LISTENER, true);
 	struct buf silent = worker(0, false);
 	size_t i;
 
@@ -397,15 +419,23 @@ static void test_verdicts(void **state)
 		uint32_t nr = (uint32_t)c->nr;
 		int without = verdict(&silent, nr, args);
 
-		if (verdict(&plain, nr, args) != c->plain || verdict(&supervised, nr, args) != c->supervised)
-			fail_msg("case %zu, call %d(%#llx, %#llx): %d and %d", i, c->nr, (unsigned long long)args[0],
-				 (unsigned long long)args[1], verdict(&plain, nr, args),
+		if (verdict(&plain, nr, args) != c->plain ||
+		    verdict(&supervised, nr, args) != c->supervised)
+			fail_msg("case %zu, call %d(%#llx, %#llx): %d and %d", i, c->nr,
+				 (unsigned long long)args[0], (unsigned long long)args[1],
+				 verdict(&plain, nr, args),
 				 verdict(&supervised, nr, args));
 		/* Without a listener: the errno that it would have sent. */
-		assert_int_equal(without, c->plain == NOTIFY ? filter_describe_call(c->nr, args)->errnum : c->plain);
-		/* i386, whatever the number; and a number of x86_64 is none of another architecture. */
-		assert_int_equal(simulate(&plain, AUDIT_ARCH_I386, nr, args), SECCOMP_RET_KILL_PROCESS);
-		assert_int_equal(simulate(&plain, AUDIT_ARCH_AARCH64, nr, args), SECCOMP_RET_KILL_PROCESS);
+		assert_int_equal(without,
+				 c->plain == NOTIFY
+					 ? filter_describe_call(c->nr, args)->errnum
+					 : c->plain);
+		/* i386, whatever the number; and a number of x86_64 is none of another
+		 * architecture. */
+		assert_int_equal(simulate(&plain, AUDIT_ARCH_I386, nr, args),
+				 SECCOMP_RET_KILL_PROCESS);
+		assert_int_equal(simulate(&plain, AUDIT_ARCH_AARCH64, nr, args),
+				 SECCOMP_RET_KILL_PROCESS);
 	}
 	buf_free(&plain);
 	buf_free(&supervised);
@@ -414,20 +444,24 @@ static void test_verdicts(void **state)
 
 static void test_errnos(void **state)
 {
-	const uint64_t inet[6] = { AF_INET | HIGH }, unix_[6] = { AF_UNIX }, none[6] = { 0 };
+	const uint64_t inet[6] = { AF_INET | HIGH }, unix_[6] = { AF_UNIX },
+		       none[6] = { 0 };
 
 	(void)state;
 	assert_int_equal(filter_describe_call(SYS_socket, inet)->errnum, EACCES);
-	assert_string_equal(filter_describe_call(SYS_socket, inet)->rule, "network_access");
+	assert_string_equal(filter_describe_call(SYS_socket, inet)->rule,
+			    "network_access");
 	assert_int_equal(filter_describe_call(SYS_socket, unix_)->errnum, EAFNOSUPPORT);
 	assert_int_equal(filter_describe_call(SYS_execve, none)->errnum, EACCES);
-	assert_string_equal(filter_describe_call(SYS_execve, none)->rule, "allow_subprocess");
+	assert_string_equal(filter_describe_call(SYS_execve, none)->rule,
+			    "allow_subprocess");
 	assert_int_equal(filter_describe_call(SYS_io_uring_setup, none)->errnum, ENOSYS);
 	assert_int_equal(filter_describe_call(SYS_unshare, none)->errnum, EPERM);
 	assert_int_equal(filter_describe_call(600, none)->errnum, ENOSYS);
 }
 
-/* The calls of ten workloads (shared/python-syscalls.txt), but for those on the internet, flock and clone3. */
+/* The calls of ten workloads (shared/python-syscalls.txt), but for those on the internet,
+ * flock and clone3. */
 static void test_what_python_needs(void **state)
 {
 	static const char *const names[] = {
@@ -549,20 +583,25 @@ static void test_what_python_needs(void **state)
 /* A call that the kernel finds to be always allowed costs no run of the filter. */
 static void test_hot_calls_cost_nothing(void **state)
 {
-	static const int hot[] = { SYS_read,	 SYS_write,	     SYS_close,	       SYS_futex,
-				   SYS_lseek,	 SYS_fstat,	     SYS_newfstatat,   SYS_munmap,
-				   SYS_brk,	 SYS_poll,	     SYS_epoll_wait,   SYS_clock_nanosleep,
-				   SYS_getpid,	 SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_pread64,
-				   SYS_recvfrom, SYS_wait4 };
+	static const int hot[] = {
+		SYS_read,     SYS_write,          SYS_close,        SYS_futex,
+		SYS_lseek,    SYS_fstat,          SYS_newfstatat,   SYS_munmap,
+		SYS_brk,      SYS_poll,           SYS_epoll_wait,   SYS_clock_nanosleep,
+		SYS_getpid,   SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_pread64,
+		SYS_recvfrom, SYS_wait4
+	};
 	struct buf b = worker(RUN_LISTENER, false);
 	size_t count = b.len / sizeof(struct sock_filter), steps, i;
 
 	(void)state;
 	for (i = 0; i < COUNT(hot); i++)
-		assert_true(bpf_sim_always_allowed(code_of(&b), count, AUDIT_ARCH_X86_64, hot[i]));
-	assert_false(bpf_sim_always_allowed(code_of(&b), count, AUDIT_ARCH_X86_64, SYS_ioctl));
+		assert_true(bpf_sim_always_allowed(code_of(&b), count, AUDIT_ARCH_X86_64,
+						   hot[i]));
+	assert_false(
+		bpf_sim_always_allowed(code_of(&b), count, AUDIT_ARCH_X86_64, SYS_ioctl));
 	for (i = 0; i < 470; i++) {
-		const struct seccomp_data data = { .nr = (int)i, .arch = AUDIT_ARCH_X86_64 };
+		const struct seccomp_data data = { .nr = (int)i,
+						   .arch = AUDIT_ARCH_X86_64 };
 
 		(void)bpf_sim_run(code_of(&b), count, &data, &steps);
 		assert_true(steps < 50);
@@ -571,7 +610,8 @@ static void test_hot_calls_cost_nothing(void **state)
 	buf_free(&b);
 }
 
-/* What jailer, init, zygote and a worker on its way in do beneath the engine's filter, and what none of them does. */
+/* What jailer, init, zygote and a worker on its way in do beneath the engine's filter,
+ * and what none of them does. */
 static void test_ancestors(void **state)
 {
 	static const int set_up[] = { SYS_setns,
@@ -588,11 +628,16 @@ static void test_ancestors(void **state)
 				      SYS_dup3,
 				      SYS_prctl,
 				      SYS_execve };
-	static const int engine_only[] = { SYS_mount,	    SYS_umount2,       SYS_pivot_root,	  SYS_open_tree,
-					   SYS_move_mount,  SYS_fsopen,	       SYS_fsconfig,	  SYS_fsmount,
-					   SYS_fspick,	    SYS_mount_setattr, SYS_clone3,	  SYS_unshare,
-					   SYS_openat2,	    SYS_sethostname,   SYS_setdomainname, SYS_process_vm_readv,
-					   SYS_pidfd_getfd, SYS_accept4,       SYS_bind,	  SYS_listen };
+	static const int engine_only[] = { SYS_mount,         SYS_umount2,
+					   SYS_pivot_root,    SYS_open_tree,
+					   SYS_move_mount,    SYS_fsopen,
+					   SYS_fsconfig,      SYS_fsmount,
+					   SYS_fspick,        SYS_mount_setattr,
+					   SYS_clone3,        SYS_unshare,
+					   SYS_openat2,       SYS_sethostname,
+					   SYS_setdomainname, SYS_process_vm_readv,
+					   SYS_pidfd_getfd,   SYS_accept4,
+					   SYS_bind,          SYS_listen };
 	static const int nobody[] = { SYS_bpf,
 				      SYS_perf_event_open,
 				      SYS_io_uring_setup,
@@ -615,7 +660,8 @@ static void test_ancestors(void **state)
 				      SYS_process_vm_writev,
 				      600 };
 	struct buf z = inner(false), e = inner(true);
-	const uint64_t none[6] = { 0 }, alg[6] = { AF_ALG }, inet[6] = { AF_INET }, user[6] = { CLONE_NEWUSER };
+	const uint64_t none[6] = { 0 }, alg[6] = { AF_ALG }, inet[6] = { AF_INET },
+		       user[6] = { CLONE_NEWUSER };
 	size_t i;
 
 	(void)state;
@@ -630,8 +676,11 @@ static void test_ancestors(void **state)
 	for (i = 0; i < COUNT(nobody); i++) {
 		assert_int_equal(verdict(&z, (uint32_t)nobody[i], none), ENOSYS);
 		assert_int_equal(verdict(&e, (uint32_t)nobody[i], none), ENOSYS);
-		/* Weaker than a notification, or the worker's denials would stay untold. */
-		assert_int_equal(simulate(&e, AUDIT_ARCH_X86_64, (uint32_t)nobody[i], none), SECCOMP_RET_TRACE);
+		/* Weaker than a notification, or the worker's denials would stay
+		 * untold. */
+		assert_int_equal(
+			simulate(&e, AUDIT_ARCH_X86_64, (uint32_t)nobody[i], none),
+			SECCOMP_RET_TRACE);
 	}
 	assert_int_equal(verdict(&z, SYS_socket, inet), ENOSYS);
 	assert_int_equal(verdict(&e, SYS_socket, inet), YES);
@@ -639,7 +688,8 @@ static void test_ancestors(void **state)
 	assert_int_equal(verdict(&z, SYS_clone, user), ENOSYS);
 	assert_int_equal(verdict(&e, SYS_clone, user), YES);
 	assert_int_equal(verdict(&e, 0x40000000, none), KILL);
-	assert_int_equal(simulate(&e, AUDIT_ARCH_I386, 1, none), SECCOMP_RET_KILL_PROCESS);
+	assert_int_equal(simulate(&e, AUDIT_ARCH_I386, 1, none),
+			 SECCOMP_RET_KILL_PROCESS);
 	buf_free(&z);
 	buf_free(&e);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the HTTP door over a raw unix socket, with a stand-in for the engine: framing, keep-alive, pipelining,
- *   hostile requests, streams with back-pressure, and callers that go away.
- * Includes http.c itself, to shorten its time-outs; links ndjson.c, request.c, policy and base. */
+ * Purpose: the HTTP door over a raw unix socket, with a stand-in for the engine: framing,
+ *   keep-alive, pipelining, hostile requests, streams with back-pressure, and callers
+ *   that go away.
+ * Includes http.c itself, to shorten its time-outs; links ndjson.c, request.c, policy and
+ * base. */
 #define HTTP_IDLE_MS 700u
 #define HTTP_BODY_MS 500u
 #include "daemon/http.c"
@@ -38,7 +40,9 @@ static void step(void *arg);
 
 static void again(struct execution *x, unsigned ms)
 {
-	assert_int_equal(loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + ms * 1000u, step, x), 0);
+	assert_int_equal(loop_timer_at(x->engine->loop, &x->timer,
+				       loop_now_us() + ms * 1000u, step, x),
+			 0);
 }
 
 static void finish(struct execution *x, json_t *result)
@@ -89,9 +93,11 @@ static void step(void *arg)
 		else
 			again(x, x->held);
 	} else if (strcmp(x->code, "pieces") == 0) {
-		/* An e with acute and a snowman cut in two, a byte that is none, a sequence that never ends. */
-		static const char *const parts[] = { "caf\xc3", "\xa9 \xe2\x98", "\x83",
-						     "\xff",	"\xed\xa0\x80",	 "\xf0\x9f" };
+		/* An e with acute and a snowman cut in two, a byte that is none, a
+		 * sequence that never ends. */
+		static const char *const parts[] = { "caf\xc3",      "\xa9 \xe2\x98",
+						     "\x83",         "\xff",
+						     "\xed\xa0\x80", "\xf0\x9f" };
 
 		if (x->step < 6) {
 			say(x, 1, parts[x->step], strlen(parts[x->step]));
@@ -101,8 +107,10 @@ static void step(void *arg)
 		}
 		say(x, 2, "err", 3);
 		if (x->sink.event) {
-			json_t *event = json_pack("{s:s,s:i}", "kind", "import", "line", 3);
-			json_t *sample = json_pack("{s:i,s:i}", "at_ms", 20, "processes", 1);
+			json_t *event = json_pack("{s:s,s:i}", "kind", "import", "line",
+						  3);
+			json_t *sample = json_pack("{s:i,s:i}", "at_ms", 20, "processes",
+						   1);
 
 			x->sink.event(x->sink.arg, event);
 			x->sink.sample(x->sink.arg, sample);
@@ -111,13 +119,16 @@ static void step(void *arg)
 		}
 		finish(x, json_pack("{s:s,s:i}", "status", "ok", "result", 7));
 	} else if (strcmp(x->code, "wall") == 0) {
-		finish(x, json_pack("{s:s,s:{s:s}}", "status", "fault", "error", "name", "WallMissing"));
+		finish(x, json_pack("{s:s,s:{s:s}}", "status", "fault", "error", "name",
+				    "WallMissing"));
 	} else if (strcmp(x->code, "fault") == 0) {
-		finish(x, json_pack("{s:s,s:{s:s}}", "status", "fault", "error", "name", "EngineError"));
+		finish(x, json_pack("{s:s,s:{s:s}}", "status", "fault", "error", "name",
+				    "EngineError"));
 	} else if (strcmp(x->code, "late") == 0) {
 		struct sbx_err err;
 
-		(void)err_set_field(&err, SBX_AT_GRANT, ENOENT, "allowed_directories", "/x");
+		(void)err_set_field(&err, SBX_AT_GRANT, ENOENT, "allowed_directories",
+				    "/x");
 		refuse_late(x, &err);
 	} else if (strcmp(x->code, "timeout") == 0) {
 		finish(x, json_pack("{s:s}", "status", "timeout"));
@@ -126,22 +137,26 @@ static void step(void *arg)
 	}
 }
 
-int engine_submit(struct engine *engine, const struct execution_request *request, const struct execution_sink *sink,
-		  struct execution **ret_execution, struct sbx_err *err)
+int engine_submit(struct engine *engine, const struct execution_request *request,
+		  const struct execution_sink *sink, struct execution **ret_execution,
+		  struct sbx_err *err)
 {
 	struct execution *x;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
 	if (engine->refuse_stage)
-		return err_set_field(err, (enum sbx_stage)engine->refuse_stage, EPERM, "max_memory_mb", "no \xff");
-	engine->peer_ok = getsockopt(request->peer_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+		return err_set_field(err, (enum sbx_stage)engine->refuse_stage, EPERM,
+				     "max_memory_mb", "no \xff");
+	engine->peer_ok = getsockopt(request->peer_fd, SOL_SOCKET, SO_PEERCRED, &peer,
+				     &len) == 0 &&
 			  peer.pid == getpid();
 	x = calloc(1, sizeof(*x));
 	assert_non_null(x);
 	x->engine = engine;
 	x->sink = *sink;
-	(void)snprintf(x->code, sizeof(x->code), "%.*s", (int)request->code_len, request->code);
+	(void)snprintf(x->code, sizeof(x->code), "%.*s", (int)request->code_len,
+		       request->code);
 	engine->running++;
 	engine->submitted++;
 	again(x, 1);
@@ -216,7 +231,9 @@ static void *serve(void *arg)
 	assert_null(http);
 	/* What still runs was cancelled, and ends after the door did. */
 	for (i = 0; i < 100 && s->engine.running; i++) {
-		assert_int_equal(loop_timer_at(s->engine.loop, &late, loop_now_us() + 5000, on_late, s), 0);
+		assert_int_equal(loop_timer_at(s->engine.loop, &late,
+					       loop_now_us() + 5000, on_late, s),
+				 0);
 		assert_int_equal(loop_run(s->engine.loop), 0);
 	}
 	loop_timer_cancel(&late);
@@ -237,7 +254,9 @@ static int start(void **state)
 	assert_int_equal(listen(s->listen_fd, 16), 0);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(loop_new(&s->engine.loop), 0);
-	assert_int_equal(loop_add(s->engine.loop, s->stop_fd, EPOLLIN, on_stop, s, &s->stop_io), 0);
+	assert_int_equal(
+		loop_add(s->engine.loop, s->stop_fd, EPOLLIN, on_stop, s, &s->stop_io),
+		0);
 	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 	*state = s;
 	return 0;
@@ -265,7 +284,8 @@ static int dial(struct server *s)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&s->at, sizeof(s->at)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	return fd;
 }
 
@@ -278,8 +298,11 @@ static void post(int fd, const char *headers, const char *body)
 {
 	char *text = NULL;
 
-	assert_true(asprintf(&text, "POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n%s\r\n%s",
-			     strlen(body), headers, body) > 0);
+	assert_true(
+		asprintf(
+			&text,
+			"POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n%s\r\n%s",
+			strlen(body), headers, body) > 0);
 	put(fd, text);
 	free(text);
 }
@@ -471,7 +494,8 @@ static void routes_methods_types(void **state)
 	post(fd, "Content-Type: application/jsonp\r\n", "{\"code\": \"ok\"}");
 	expect(fd, 415, "UnsupportedMediaType");
 	assert_int_equal(s->engine.submitted, 0);
-	post(fd, "Content-Type: Application/JSON; charset=utf-8\r\nAccept: application/x-ndjson;q=0\r\n",
+	post(fd,
+	     "Content-Type: Application/JSON; charset=utf-8\r\nAccept: application/x-ndjson;q=0\r\n",
 	     "{\"code\": \"ok\"}");
 	expect(fd, 200, "{\"status\":\"ok\"");
 	(void)close(fd);
@@ -479,20 +503,22 @@ static void routes_methods_types(void **state)
 
 static void hostile_bodies(void **state)
 {
-	static const char *const bodies[] = { "",
-					      "[]",
-					      "1",
-					      "{",
-					      "{\"code\": 1}",
-					      "{\"code\": \"a\", \"code\": \"b\"}",
-					      "{\"code\": \"a\"} x",
-					      "{\"code\": \"\xff\"}",
-					      "{\"code\": \"a\", \"surprise\": 1}",
+	static const char *const bodies[] = {
+		"",
+		"[]",
+		"1",
+		"{",
+		"{\"code\": 1}",
+		"{\"code\": \"a\", \"code\": \"b\"}",
+		"{\"code\": \"a\"} x",
+		"{\"code\": \"\xff\"}",
+		"{\"code\": \"a\", \"surprise\": 1}",
 
-					      "{\"code\": \"a\", \"stdin_open\": true}",
-					      "{\"code\": \"a\", \"policy\": {\"max_memory_mb\": -1}}",
-					      "null",
-					      "{\"code\": \"a\", \"cwd\": \"../x\"}" };
+		"{\"code\": \"a\", \"stdin_open\": true}",
+		"{\"code\": \"a\", \"policy\": {\"max_memory_mb\": -1}}",
+		"null",
+		"{\"code\": \"a\", \"cwd\": \"../x\"}"
+	};
 	struct server *s = *state;
 	char *wide = malloc(400001), *deep = malloc(200001);
 	int fd = dial(s);
@@ -530,14 +556,16 @@ static void oversize(void **state)
 	char head[9000], chunk[65537];
 	int fd = dial(s), i;
 
-	put(fd, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 25165825\r\n\r\n{");
+	put(fd, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON
+		"Content-Length: 25165825\r\n\r\n{");
 	expect(fd, 413, "TooLarge");
 	expect_end(fd);
 	(void)close(fd);
 
 	/* Chunked: the length shows only as it comes. */
 	fd = dial(s);
-	put(fd, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
+	put(fd, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON
+		"Transfer-Encoding: chunked\r\n\r\n");
 	memset(chunk, ' ', sizeof(chunk) - 1);
 	chunk[sizeof(chunk) - 1] = '\0';
 	for (i = 0; i < 390; i++) {
@@ -583,8 +611,10 @@ static void malformed_requests(void **state)
 		"GET /v1/health HTTP/9.9\r\n\r\n",
 		"POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
 		"POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-		"POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-		"POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 90\r\n\r\n{"
+		"POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON
+		"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON
+		"Content-Length: 90\r\n\r\n{"
 	};
 	struct server *s = *state;
 	char sink[4096];
@@ -668,17 +698,19 @@ static void having_said_all_is_not_going_away(void **state)
 
 static void stream_lines(void **state)
 {
-	static const char *const types[] = { "\"start\",\"id\":\"id-1\"",
-					     "\"stdout\",\"text\":\"caf\"",
-					     "\"text\":\"\xc3\xa9 \"",
-					     "\"text\":\"\xe2\x98\x83\"",
-					     "\"text\":\"\xef\xbf\xbd\"",
-					     "\"text\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"",
-					     "\"stderr\",\"text\":\"err\"",
-					     "\"event\",\"kind\":\"import\"",
-					     "\"sample\",\"at_ms\":20",
-					     "\"stdout\",\"text\":\"\xef\xbf\xbd\"",
-					     "\"result\",\"result\":{\"status\":\"ok\"" };
+	static const char *const types[] = {
+		"\"start\",\"id\":\"id-1\"",
+		"\"stdout\",\"text\":\"caf\"",
+		"\"text\":\"\xc3\xa9 \"",
+		"\"text\":\"\xe2\x98\x83\"",
+		"\"text\":\"\xef\xbf\xbd\"",
+		"\"text\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"",
+		"\"stderr\",\"text\":\"err\"",
+		"\"event\",\"kind\":\"import\"",
+		"\"sample\",\"at_ms\":20",
+		"\"stdout\",\"text\":\"\xef\xbf\xbd\"",
+		"\"result\",\"result\":{\"status\":\"ok\""
+	};
 	struct server *s = *state;
 	int fd = dial(s);
 	struct reply r;
@@ -699,7 +731,8 @@ static void stream_lines(void **state)
 	free(r.body);
 
 	/* HTTP/1.0 has no chunks: the end of the connection ends it. */
-	put(fd, "POST /v1/executions HTTP/1.0\r\n" STREAM "Content-Length: 14\r\n\r\n{\"code\": \"ok\"}");
+	put(fd, "POST /v1/executions HTTP/1.0\r\n" STREAM
+		"Content-Length: 14\r\n\r\n{\"code\": \"ok\"}");
 	r = (struct reply){ .body = calloc(1, 4096) };
 	while (r.len < 4000) {
 		ssize_t n = recv(fd, r.body + r.len, 4000 - r.len, 0);
@@ -743,7 +776,8 @@ static void slow_callers_are_ended(void **state)
 	int idle = dial(s), head = dial(s), body = dial(s), wait = dial(s), i;
 
 	put(head, "GET /v1/health HT");
-	put(body, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 10000\r\n\r\n");
+	put(body, "POST /v1/executions HTTP/1.1\r\nHost: x\r\n" JSON
+		  "Content-Length: 10000\r\n\r\n");
 	post(wait, JSON, "{\"code\": \"wait\"}");
 	for (i = 0; i < 30; i++) { /* a byte now and then is not enough */
 		(void)send(head, "T", 1, MSG_NOSIGNAL);
@@ -768,7 +802,8 @@ static void more_callers_than_connections(void **state)
 
 	for (i = 0; i < 300; i++) {
 		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		while (connect(fds[i], (struct sockaddr *)&s->at, sizeof(s->at)) < 0 && i < 256 && tries--)
+		while (connect(fds[i], (struct sockaddr *)&s->at, sizeof(s->at)) < 0 &&
+		       i < 256 && tries--)
 			(void)poll(NULL, 0, 1);
 	}
 	assert_true(tries > 0);
@@ -791,7 +826,8 @@ static void many_at_once_and_an_end_half_way(void **state)
 	}
 	until(&s->engine.running, 40);
 	*state = s;
-	/* stop() closes the door under them; the sanitizer and `running` see what is left. */
+	/* stop() closes the door under them; the sanitizer and `running` see what is
+	 * left. */
 	for (i = 0; i < 20; i++)
 		(void)close(fds[i]);
 	(void)poll(NULL, 0, 2);

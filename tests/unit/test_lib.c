@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * libsbx against an engine that is made up here: a thread at the other end of the door. And the broker's start,
- * against a broker that is this very program. No privilege, no kernel feature beyond pidfds. */
+ * libsbx against an engine that is made up here: a thread at the other end of the door.
+ * And the broker's start, against a broker that is this very program. No privilege, no
+ * kernel feature beyond pidfds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -41,12 +42,12 @@ struct fake {
 	char *bytes; /* stdin that came */
 	size_t len;
 	size_t most; /* the most of it that came before the first acknowledgement */
-	int failed;  /* line of a check that failed: cmocka's asserts are for its own thread */
+	int failed; /* line of a check that failed: cmocka's asserts are for its own thread */
 };
-#define CHECK(what)                                                                                                    \
-	do {                                                                                                           \
-		if (!(what) && !fake->failed)                                                                          \
-			fake->failed = __LINE__;                                                                       \
+#define CHECK(what)                              \
+	do {                                     \
+		if (!(what) && !fake->failed)    \
+			fake->failed = __LINE__; \
 	} while (0)
 
 static char *read_frame(struct fake *fake, uint32_t *ret_type, uint32_t *ret_len)
@@ -72,7 +73,8 @@ static json_t *read_run(struct fake *fake)
 {
 	uint32_t type, len;
 	char *data = read_frame(fake, &type, &len);
-	json_t *object = data ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	json_t *object = data ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
+			      : NULL;
 
 	CHECK(type == DOOR_RUN && object);
 	free(data);
@@ -126,7 +128,9 @@ static void fake_end(struct fake *fake)
 
 static struct sbx_request program(const char *code)
 {
-	return (struct sbx_request){ .code = code, .code_len = strlen(code), .stdin_fd = -1 };
+	return (struct sbx_request){ .code = code,
+				     .code_len = strlen(code),
+				     .stdin_fd = -1 };
 }
 
 struct heard {
@@ -151,15 +155,20 @@ static void script_plain(struct fake *fake)
 	char bytes[64];
 	size_t i;
 
-	CHECK(strcmp(json_string_value(json_object_get(run, "code")), "1 + 1\n\"\303\251\"") == 0);
-	CHECK(strcmp(json_string_value(json_object_get(run, "filename")), "odd?name.py") == 0);
+	CHECK(strcmp(json_string_value(json_object_get(run, "code")),
+		     "1 + 1\n\"\303\251\"") == 0);
+	CHECK(strcmp(json_string_value(json_object_get(run, "filename")),
+		     "odd?name.py") == 0);
 	CHECK(strcmp(json_string_value(json_object_get(run, "preset")), "data") == 0);
-	CHECK(strcmp(json_string_value(json_object_get(run, "policy")), "max_processes: 3\n") == 0);
+	CHECK(strcmp(json_string_value(json_object_get(run, "policy")),
+		     "max_processes: 3\n") == 0);
 	CHECK(cwd && cwd[0] == '/');
 	CHECK(!json_object_get(run, "stdin_open"));
 	CHECK(json_array_size(settings) == 2);
-	CHECK(strcmp(json_string_value(json_array_get(json_array_get(settings, 1), 0)), "python") == 0);
-	CHECK(strcmp(json_string_value(json_array_get(json_array_get(settings, 1), 1)), "/x=y") == 0);
+	CHECK(strcmp(json_string_value(json_array_get(json_array_get(settings, 1), 0)),
+		     "python") == 0);
+	CHECK(strcmp(json_string_value(json_array_get(json_array_get(settings, 1), 1)),
+		     "/x=y") == 0);
 	CHECK(json_object_size(run) == 6);
 	json_decref(run);
 	say(fake, DOOR_STARTED, "r0-1", 4);
@@ -177,7 +186,8 @@ static void script_plain(struct fake *fake)
 
 static void test_plain(void **state)
 {
-	static const struct sbx_setting settings[] = { { "max_memory_mb", "50" }, { "python", "/x=y" } };
+	static const struct sbx_setting settings[] = { { "max_memory_mb", "50" },
+						       { "python", "/x=y" } };
 	struct sbx_request request = program("1 + 1\n\"\303\251\"");
 	struct heard heard = { 0 };
 	struct fake fake = { 0 };
@@ -196,7 +206,8 @@ static void test_plain(void **state)
 	fake_begin(&fake, script_plain);
 	assert_int_equal(sbx_run(fake.box, &request, &result, &err), 0);
 	assert_int_equal(sbx_result_status(result), SBX_OK);
-	assert_string_equal(sbx_result_json(result), "{\"status\": \"ok\", \"result\": 2}");
+	assert_string_equal(sbx_result_json(result),
+			    "{\"status\": \"ok\", \"result\": 2}");
 	assert_string_equal(sbx_result_summary(result), "ok\n");
 	assert_string_equal(heard.out.data, "output");
 	assert_string_equal(heard.err.data, "err");
@@ -211,7 +222,8 @@ static void script_refusal_then_run(struct fake *fake)
 	struct sbx_err err = { 0 };
 
 	json_decref(read_run(fake));
-	(void)err_set_field(&err, SBX_AT_POLICY, 0, "max_memory_mb", "max_memory_mb: \033[31mnegative");
+	(void)err_set_field(&err, SBX_AT_POLICY, 0, "max_memory_mb",
+			    "max_memory_mb: \033[31mnegative");
 	memcpy(err.msg, "max_memory_mb: \033", 16); /* as if it had not been made safe */
 	say(fake, DOOR_ERROR, &err, sizeof(err));
 	json_decref(read_run(fake));
@@ -247,8 +259,10 @@ static void script_raw(struct fake *fake)
 	CHECK(wire_send(fake->fd, fake->arg, fake->arg_len, NULL, 0) == 0);
 }
 
-#define FRAME(type, len, data)                                                                                         \
-	{ { (type), (len) }, (data), sizeof(data) - 1 }
+#define FRAME(type, len, data)                              \
+	{                                                   \
+		{ (type), (len) }, (data), sizeof(data) - 1 \
+	}
 static const struct {
 	struct wire_frame frame;
 	const char *data;
@@ -296,14 +310,17 @@ static void test_hostile(void **state)
 		struct sbx_err err = { 0 };
 		int r;
 
-		assert_int_equal(buf_add(&bytes, &hostile[i].frame, sizeof(hostile[i].frame)), 0);
-		assert_int_equal(buf_add(&bytes, hostile[i].data, hostile[i].data_len), 0);
+		assert_int_equal(
+			buf_add(&bytes, &hostile[i].frame, sizeof(hostile[i].frame)), 0);
+		assert_int_equal(buf_add(&bytes, hostile[i].data, hostile[i].data_len),
+				 0);
 		fake.arg = bytes.data;
 		fake.arg_len = bytes.len;
 		fake_begin(&fake, script_raw);
 		r = sbx_run(fake.box, &request, &result, &err);
 		if (hostile[i].frame.len == 15) {
-			/* The control: that one is a result. But what follows it is nobody's. */
+			/* The control: that one is a result. But what follows it is
+			 * nobody's. */
 			assert_int_equal(r, 0);
 			sbx_result_free(result);
 			result = NULL;
@@ -422,7 +439,8 @@ static void script_stdin(struct fake *fake)
 		take_stdin(fake, &ended);
 	/* Nothing more may come until some of it was taken. */
 	(void)usleep(50000);
-	fake->most = fake->len + (size_t)(recv(fake->fd, &taken, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+	fake->most = fake->len +
+		     (size_t)(recv(fake->fd, &taken, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
 	taken = DOOR_STDIN_WINDOW - 1;
 	say(fake, DOOR_STDIN_TAKEN, &taken, sizeof(taken));
 	while (!fake->failed && !ended) {
@@ -476,7 +494,8 @@ static void script_stdin_end(struct fake *fake)
 /* A descriptor that cannot be read is at its end. */
 static void test_stdin_closed(void **state)
 {
-	_cleanup_fd_ int writer = open("/dev/null", O_WRONLY | O_CLOEXEC), dir = open("/", O_RDONLY | O_CLOEXEC);
+	_cleanup_fd_ int writer = open("/dev/null", O_WRONLY | O_CLOEXEC),
+			 dir = open("/", O_RDONLY | O_CLOEXEC);
 	const int fds[] = { 1000000, writer, dir };
 	size_t i;
 
@@ -534,7 +553,8 @@ static void test_one_handle_many_threads(void **state)
 	fake.arg = &count;
 	fake_begin(&fake, script_many);
 	for (i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, run_some, fake.box), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, run_some, fake.box),
+				 0);
 	for (i = 0; i < 4; i++) {
 		assert_int_equal(pthread_join(threads[i], &failures), 0);
 		assert_null(failures);
@@ -559,7 +579,9 @@ static void script_large(struct fake *fake)
 static void test_large(void **state)
 {
 	char *code = malloc(CODE_MAX + 1);
-	struct sbx_request request = { .code = code, .code_len = CODE_MAX, .stdin_fd = -1 };
+	struct sbx_request request = { .code = code,
+				       .code_len = CODE_MAX,
+				       .stdin_fd = -1 };
 	struct heard heard = { 0 };
 	struct fake fake = { 0 };
 	struct sbx_result *result;
@@ -611,7 +633,8 @@ static void test_refused_texts(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		request.code = rows[i].code;
 		request.code_len = rows[i].len;
-		assert_int_equal(sbx_request_check(&request, &err), rows[i].message ? -EINVAL : 0);
+		assert_int_equal(sbx_request_check(&request, &err),
+				 rows[i].message ? -EINVAL : 0);
 		if (!rows[i].message)
 			continue;
 		assert_string_equal(err.msg, rows[i].message);
@@ -627,7 +650,8 @@ static void test_refused_texts(void **state)
 	request.setting_count = 1;
 	assert_int_equal(sbx_request_check(&request, &err), -EINVAL);
 	assert_int_equal(err.stage, SBX_AT_POLICY);
-	assert_int_equal(sbx_open(&box, &(struct sbx_options){ .flags = 1 }, &err), -EINVAL);
+	assert_int_equal(sbx_open(&box, &(struct sbx_options){ .flags = 1 }, &err),
+			 -EINVAL);
 	assert_null(box);
 	sbx_close(NULL);
 	sbx_result_free(NULL);
@@ -653,7 +677,8 @@ static const struct {
 	  "error: the program exited with 3\n" },
 	{ "{\"status\": \"error\", \"error\": {\"name\": \"Signal\", \"value\": 11}}",
 	  "error: the program died of signal 11 SIGSEGV\n" },
-	{ "{\"status\": \"error\", \"error\": {\"name\": \"Signal\", \"value\": \"99999999999999999999\"}}", NULL },
+	{ "{\"status\": \"error\", \"error\": {\"name\": \"Signal\", \"value\": \"99999999999999999999\"}}",
+	  NULL },
 	{ "{\"status\": \"error\"}", "error: no error was recorded\n" },
 	{ "{\"status\": \"killed\"}", "killed: stopped on request\n" },
 	{ "{\"status\": \"fault\", \"error\": {\"name\": \"WallMissing\", \"value\": \"no user namespaces\"}}",
@@ -712,7 +737,8 @@ static void test_summary(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(summaries) / sizeof(summaries[0]); i++) {
-		json_t *object = json_loads(summaries[i].json, JSON_REJECT_DUPLICATES, NULL);
+		json_t *object = json_loads(summaries[i].json, JSON_REJECT_DUPLICATES,
+					    NULL);
 		char *text, *coloured;
 
 		if (!object)
@@ -744,16 +770,21 @@ static void test_summary_is_bounded(void **state)
 	memset(huge, 033, 1u << 20);
 	huge[1u << 20] = '\0';
 	for (i = 0; i < 1000; i++) {
-		assert_int_equal(json_array_append_new(events, json_pack("{s:s, s:s, s:s, s:s}", "kind", huge, "subject",
-									 huge, "remedy", huge, "source", huge)),
-				 0);
+		assert_int_equal(
+			json_array_append_new(events,
+					      json_pack("{s:s, s:s, s:s, s:s}", "kind",
+							huge, "subject", huge, "remedy",
+							huge, "source", huge)),
+			0);
 		(void)snprintf(key, sizeof(key), "key%d", i);
-		assert_int_equal(json_object_set_new(enforced, key, json_string("none")), 0);
+		assert_int_equal(json_object_set_new(enforced, key, json_string("none")),
+				 0);
 		if (i == 20)
 			huge[1000] = '\0';
 	}
-	object = json_pack("{s:s, s:{s:s, s:s}, s:o, s:o, s:s}", "status", "error", "error", "name", huge, "value", huge,
-			   "events", events, "enforced", enforced, "result_repr", huge);
+	object = json_pack("{s:s, s:{s:s, s:s}, s:o, s:o, s:s}", "status", "error",
+			   "error", "name", huge, "value", huge, "events", events,
+			   "enforced", enforced, "result_repr", huge);
 	assert_non_null(object);
 	text = summary_make(object, false);
 	assert_non_null(text);
@@ -807,9 +838,11 @@ static int broker_of_ours(void)
 	if (how && strcmp(how, "short") == 0)
 		return wire_send(ROLE_LIFELINE_FD, "short", 5, NULL, 0) < 0;
 	/* Exactly the descriptors of daemon/broker.h. */
-	if (getsockopt(ROLE_DOOR_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
+	if (getsockopt(ROLE_DOOR_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    type != SOCK_STREAM)
 		return 10;
-	if (getsockopt(ROLE_LIFELINE_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
+	if (getsockopt(ROLE_LIFELINE_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    type != SOCK_SEQPACKET)
 		return 11;
 	for (fd = ROLE_LISTEN_FD; fd < 64; fd++)
 		if (fcntl(fd, F_GETFD) >= 0)
@@ -819,9 +852,11 @@ static int broker_of_ours(void)
 	if (wire_send(ROLE_LIFELINE_FD, &hello, sizeof(hello), NULL, 0) < 0)
 		return 14;
 	if (how && strcmp(how, "serve") == 0) {
-		if (wire_read(ROLE_DOOR_FD, &frame, sizeof(frame)) < 0 || frame.len > sizeof(data) * 64)
+		if (wire_read(ROLE_DOOR_FD, &frame, sizeof(frame)) < 0 ||
+		    frame.len > sizeof(data) * 64)
 			return 15;
-		if (wire_send_frame(ROLE_DOOR_FD, DOOR_RESULT, "{\"status\":\"ok\"}", 15, NULL, 0) < 0)
+		if (wire_send_frame(ROLE_DOOR_FD, DOOR_RESULT, "{\"status\":\"ok\"}", 15,
+				    NULL, 0) < 0)
 			return 16;
 	}
 	/* The lifeline's end is ours. */
@@ -872,7 +907,8 @@ static void test_spawn_fails(void **state)
 	assert_true(spawn_broker("/nonexistent/sandbox", -1, true, &spawned, &err) < 0);
 	assert_int_equal(err.stage, SBX_AT_USAGE);
 	assert_true(spawn_broker("/etc/passwd", -1, true, &spawned, &err) < 0);
-	/* A program that is not the command never starts itself again: it is looked for. */
+	/* A program that is not the command never starts itself again: it is looked
+	 * for. */
 	assert_int_equal(setenv("PATH", "relative::/nonexistent", 1), 0);
 	assert_int_equal(unsetenv("SANDBOX_BIN"), 0);
 	assert_int_equal(spawn_broker(NULL, -1, true, &spawned, &err), -ENOENT);
@@ -892,7 +928,9 @@ static void test_public_life(void **state)
 
 	(void)state;
 	assert_int_equal(setenv("TEST_LIB_BROKER", "serve", 1), 0);
-	assert_int_equal(sbx_open(&box, &(struct sbx_options){ .binary = "/proc/self/exe" }, &err), 0);
+	assert_int_equal(
+		sbx_open(&box, &(struct sbx_options){ .binary = "/proc/self/exe" }, &err),
+		0);
 	assert_int_equal(sbx_run(box, &request, &result, &err), 0);
 	assert_int_equal(sbx_result_status(result), SBX_OK);
 	sbx_result_free(result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The seccomp filters in the real kernel, in forked children: without a listener, with one that engine/notify.h
- * serves, and beneath the filters of their ancestors. As root or not. */
+ * The seccomp filters in the real kernel, in forked children: without a listener, with
+ * one that engine/notify.h serves, and beneath the filters of their ancestors. As root or
+ * not. */
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -56,7 +57,8 @@ static const struct {
 	{ 335 + 20, ARGS(0), ENOSYS },
 	{ SYS_chmod, ARGS(0, 04755), EPERM },
 	{ SYS_execve, ARGS(0), EACCES },
-	{ SYS_mmap, ARGS(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB), ENOMEM },
+	{ SYS_mmap, ARGS(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB),
+	  ENOMEM },
 };
 
 static int try_all(int *shared)
@@ -68,8 +70,9 @@ static int try_all(int *shared)
 		long r;
 
 		/* Where the pointer is looked at by notify.c. */
-		uint64_t first = tries[i].nr == SYS_execve || tries[i].nr == SYS_chmod ? (uint64_t)(uintptr_t)path_text
-										       : a[0];
+		uint64_t first = tries[i].nr == SYS_execve || tries[i].nr == SYS_chmod
+					 ? (uint64_t)(uintptr_t)path_text
+					 : a[0];
 
 		errno = 0;
 		r = syscall(tries[i].nr, first, a[1], a[2], a[3], 0, 0);
@@ -80,7 +83,8 @@ static int try_all(int *shared)
 
 static void *share(size_t size)
 {
-	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
 
 	assert_ptr_not_equal(at, MAP_FAILED);
 	memset(at, 0xff, size);
@@ -97,7 +101,8 @@ static int install(const struct buf *filters, size_t count, bool listener)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		_exit(90);
 	for (i = 0; i < count; i++)
-		if (seccomp_apply(filters[i].data, filters[i].len, listener && i + 1 == count, &fd, &err) < 0)
+		if (seccomp_apply(filters[i].data, filters[i].len,
+				  listener && i + 1 == count, &fd, &err) < 0)
 			_exit(91);
 	return fd;
 }
@@ -116,7 +121,8 @@ static void check_tries(const int *shared)
 
 	for (i = 0; i < COUNT(tries); i++)
 		if (shared[i] != tries[i].result)
-			fail_msg("try %zu, call %d: %d, not %d", i, tries[i].nr, shared[i], tries[i].result);
+			fail_msg("try %zu, call %d: %d, not %d", i, tries[i].nr,
+				 shared[i], tries[i].result);
 }
 
 static void test_kernel_without_listener(void **state)
@@ -154,7 +160,10 @@ static void test_kernel_kills_foreign_entries(void **state)
 			if (i == 0)
 				(void)syscall(0x40000000 + SYS_getpid);
 			else
-				__asm__ volatile("int $0x80" : : "a"(20) : "memory"); /* i386's getpid */
+				__asm__ volatile("int $0x80"
+						 :
+						 : "a"(20)
+						 : "memory"); /* i386's getpid */
 			_exit(0);
 		}
 		status = ended(pid);
@@ -185,7 +194,8 @@ static void tell(void *arg, const struct notify_denial *denial)
 	if (t->count < (int)COUNT(t->seen)) {
 		t->seen[t->count].nr = denial->call->nr;
 		t->seen[t->count].errnum = denial->call->errnum;
-		memcpy(t->seen[t->count].subject, denial->subject, sizeof(denial->subject));
+		memcpy(t->seen[t->count].subject, denial->subject,
+		       sizeof(denial->subject));
 	}
 	t->count++;
 	t->dropped += denial->dropped;
@@ -202,13 +212,15 @@ static void run_for(struct loop *loop, unsigned ms)
 {
 	struct loop_timer *timer = NULL;
 
-	assert_int_equal(loop_timer_at(loop, &timer, loop_now_us() + ms * 1000u, stop, loop), 0);
+	assert_int_equal(
+		loop_timer_at(loop, &timer, loop_now_us() + ms * 1000u, stop, loop), 0);
 	assert_int_equal(loop_run(loop), 0);
 	loop_timer_cancel(&timer);
 }
 
 /* A child under the filters that runs body; its listener in *ret_fd. */
-static pid_t child_with(const struct buf *filters, size_t count, int (*body)(int *shared), int *shared, int *ret_fd)
+static pid_t child_with(const struct buf *filters, size_t count, int (*body)(int *shared),
+			int *shared, int *ret_fd)
 {
 	int ends[2];
 	size_t got = 0;
@@ -240,7 +252,8 @@ static void serve(struct told *t, int fd, unsigned burst, unsigned per_second)
 	struct sbx_err err = { 0 };
 
 	assert_int_equal(loop_new(&t->loop), 0);
-	assert_int_equal(notify_new(t->loop, fd, burst, per_second, tell, t, &t->notify, &err), 0);
+	assert_int_equal(
+		notify_new(t->loop, fd, burst, per_second, tell, t, &t->notify, &err), 0);
 }
 
 static void end_service(struct told *t)
@@ -266,7 +279,8 @@ static void check_told(const struct told *t)
 	size_t k;
 
 	for (k = 0; k < COUNT(tries); k++) {
-		uint64_t args[6] = { tries[k].args[0], tries[k].args[1], tries[k].args[2], tries[k].args[3] };
+		uint64_t args[6] = { tries[k].args[0], tries[k].args[1], tries[k].args[2],
+				     tries[k].args[3] };
 
 		recorded += verdict(&w, (uint32_t)tries[k].nr, args) == NOTIFY;
 	}
@@ -300,7 +314,8 @@ static void test_listener_answers_and_tells(void **state)
 	(void)munmap(shared, sizeof(int) * COUNT(tries));
 }
 
-/* The whole chain: what the ancestors' filters deny too is still the worker's to tell, with the worker's errno. */
+/* The whole chain: what the ancestors' filters deny too is still the worker's to tell,
+ * with the worker's errno. */
 static void test_listener_beneath_ancestors(void **state)
 {
 	struct buf chain[3] = { inner(true), inner(false), worker(RUN_LISTENER, false) };
@@ -349,7 +364,8 @@ static void test_flood_is_answered_and_counted(void **state)
 	assert_int_equal(notify_count(t.notify), 50);
 	end_service(&t);
 
-	/* With a token in 20 ms more come, and tell how many were left out before them. */
+	/* With a token in 20 ms more come, and tell how many were left out before
+	 * them. */
 	t = (struct told){ 0 };
 	pid = child_with(&w, 1, deny_fifty, shared, &fd);
 	serve(&t, fd, 1, 50);
@@ -365,7 +381,8 @@ static void test_flood_is_answered_and_counted(void **state)
 
 static int exec_at_the_edge(int *shared)
 {
-	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *at = pages + 4096 - 5;
 
 	(void)shared;
@@ -375,8 +392,10 @@ static int exec_at_the_edge(int *shared)
 	(void)syscall(SYS_execve, at, NULL, NULL); /* to the last byte of a page */
 	(void)syscall(SYS_execve, 16, NULL, NULL); /* not there */
 	memset(pages, 'a', 4096);
-	(void)syscall(SYS_execve, pages, NULL, NULL);					     /* no end */
-	return syscall(SYS_execve, pages + 4090, NULL, NULL) < 0 && errno == EACCES ? 0 : 2; /* no end, then no page */
+	(void)syscall(SYS_execve, pages, NULL, NULL); /* no end */
+	return syscall(SYS_execve, pages + 4090, NULL, NULL) < 0 && errno == EACCES
+		       ? 0
+		       : 2; /* no end, then no page */
 }
 
 static void test_subjects_are_bounded(void **state)
@@ -407,7 +426,8 @@ static int deny_for_ever(int *shared)
 	return 1;
 }
 
-/* A process that is killed in a call is no error, nor is a listener without processes a busy loop. */
+/* A process that is killed in a call is no error, nor is a listener without processes a
+ * busy loop. */
 static void test_death_and_silence(void **state)
 {
 	struct buf w = worker(RUN_LISTENER, false);
@@ -432,8 +452,9 @@ static void test_death_and_silence(void **state)
 	assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
 	run_for(t.loop, 200);
 	assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
-	assert_true((after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 + after.ru_utime.tv_usec -
-			    before.ru_utime.tv_usec + (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
+	assert_true((after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 +
+			    after.ru_utime.tv_usec - before.ru_utime.tv_usec +
+			    (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
 			    after.ru_stime.tv_usec - before.ru_stime.tv_usec <
 		    50000);
 	end_service(&t);
@@ -456,7 +477,8 @@ static int deny_until_enosys(int *shared)
 	return 2;
 }
 
-/* Freed in its own callback; and what was denied stays denied when nobody listens any more. */
+/* Freed in its own callback; and what was denied stays denied when nobody listens any
+ * more. */
 static void test_denied_stays_denied(void **state)
 {
 	struct buf w = worker(RUN_LISTENER, false);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The verdict table: from facts to a status. And texts and reports of programs, which are hostile. */
+ * The verdict table: from facts to a status. And texts and reports of programs, which are
+ * hostile. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,45 +40,100 @@ static const struct {
 	const char *error; /* its name, NULL: none */
 } table[] = {
 	{ "ok", { .exited = true }, "{\"outcome\":\"ok\"}", SBX_OK, NULL },
-	{ "says ok, exits 7", { .exited = true, .wait_status = EXITED(7) }, "{\"outcome\":\"ok\"}", SBX_ERROR, "SystemExit" },
-	{ "says ok, dies", { .exited = true, .wait_status = DIED(11) }, "{\"outcome\":\"ok\"}", SBX_ERROR, "Signal" },
+	{ "says ok, exits 7",
+	  { .exited = true, .wait_status = EXITED(7) },
+	  "{\"outcome\":\"ok\"}",
+	  SBX_ERROR,
+	  "SystemExit" },
+	{ "says ok, dies",
+	  { .exited = true, .wait_status = DIED(11) },
+	  "{\"outcome\":\"ok\"}",
+	  SBX_ERROR,
+	  "Signal" },
 	{ "says nothing, exits 0", { .exited = true }, NULL, SBX_OK, NULL },
-	{ "says nothing, exits 3", { .exited = true, .wait_status = EXITED(3) }, NULL, SBX_ERROR, "SystemExit" },
-	{ "nobody saw its end", { .exited = false }, "{\"outcome\":\"ok\"}", SBX_FAULT, "InternalError" },
-	{ "raised", { .exited = true, .wait_status = EXITED(1) },
-	  "{\"outcome\":\"error\",\"error\":{\"name\":\"ValueError\"}}", SBX_ERROR, "ValueError" },
-	{ "raised, unnamed", { .exited = true, .wait_status = EXITED(1) }, "{\"outcome\":\"error\"}", SBX_ERROR, "Error" },
-	{ "raised, malformed", { .exited = true, .wait_status = EXITED(1) },
-	  "{\"outcome\":\"error\",\"error\":[1],\"cause\":7}", SBX_ERROR, "Error" },
-	{ "exit 0 of os._exit after an OOM kill of a child", { .exited = true, .oom_kills = 1 },
-	  "{\"outcome\":\"ok\"}", SBX_MEMORY, "MemoryLimit" },
-	{ "a claim of memory without evidence", { .exited = true, .wait_status = EXITED(1), .memory_peak_bytes = 1 << 20 },
-	  "{\"outcome\":\"error\",\"cause\":\"memory\",\"error\":{\"name\":\"MemoryError\"}}", SBX_ERROR, "MemoryError" },
+	{ "says nothing, exits 3",
+	  { .exited = true, .wait_status = EXITED(3) },
+	  NULL,
+	  SBX_ERROR,
+	  "SystemExit" },
+	{ "nobody saw its end",
+	  { .exited = false },
+	  "{\"outcome\":\"ok\"}",
+	  SBX_FAULT,
+	  "InternalError" },
+	{ "raised",
+	  { .exited = true, .wait_status = EXITED(1) },
+	  "{\"outcome\":\"error\",\"error\":{\"name\":\"ValueError\"}}",
+	  SBX_ERROR,
+	  "ValueError" },
+	{ "raised, unnamed",
+	  { .exited = true, .wait_status = EXITED(1) },
+	  "{\"outcome\":\"error\"}",
+	  SBX_ERROR,
+	  "Error" },
+	{ "raised, malformed",
+	  { .exited = true, .wait_status = EXITED(1) },
+	  "{\"outcome\":\"error\",\"error\":[1],\"cause\":7}",
+	  SBX_ERROR,
+	  "Error" },
+	{ "exit 0 of os._exit after an OOM kill of a child",
+	  { .exited = true, .oom_kills = 1 },
+	  "{\"outcome\":\"ok\"}",
+	  SBX_MEMORY,
+	  "MemoryLimit" },
+	{ "a claim of memory without evidence",
+	  { .exited = true, .wait_status = EXITED(1), .memory_peak_bytes = 1 << 20 },
+	  "{\"outcome\":\"error\",\"cause\":\"memory\",\"error\":{\"name\":\"MemoryError\"}}",
+	  SBX_ERROR,
+	  "MemoryError" },
 	{ "a claim of memory near the limit",
 	  { .exited = true, .wait_status = EXITED(1), .memory_peak_bytes = 90u << 20 },
-	  "{\"outcome\":\"error\",\"cause\":\"memory\",\"error\":{\"name\":\"MemoryError\"}}", SBX_MEMORY, "MemoryError" },
-	{ "a claim of a denial without an event", { .exited = true, .wait_status = EXITED(1) },
-	  "{\"outcome\":\"error\",\"cause\":\"denied\",\"error\":{\"name\":\"PermissionError\"}}", SBX_ERROR,
+	  "{\"outcome\":\"error\",\"cause\":\"memory\",\"error\":{\"name\":\"MemoryError\"}}",
+	  SBX_MEMORY,
+	  "MemoryError" },
+	{ "a claim of a denial without an event",
+	  { .exited = true, .wait_status = EXITED(1) },
+	  "{\"outcome\":\"error\",\"cause\":\"denied\",\"error\":{\"name\":\"PermissionError\"}}",
+	  SBX_ERROR,
 	  "PermissionError" },
-	{ "a denial", { .exited = true, .wait_status = EXITED(1), .denials = 1 },
-	  "{\"outcome\":\"error\",\"cause\":\"denied\",\"error\":{\"name\":\"PermissionError\"}}", SBX_DENIED,
+	{ "a denial",
+	  { .exited = true, .wait_status = EXITED(1), .denials = 1 },
+	  "{\"outcome\":\"error\",\"cause\":\"denied\",\"error\":{\"name\":\"PermissionError\"}}",
+	  SBX_DENIED,
 	  "PermissionError" },
-	{ "processes", { .exited = true, .wait_status = EXITED(1), .processes_refused = 1 },
-	  "{\"outcome\":\"error\",\"cause\":\"processes\",\"error\":{\"name\":\"BlockingIOError\"}}", SBX_PROCESSES,
+	{ "processes",
+	  { .exited = true, .wait_status = EXITED(1), .processes_refused = 1 },
+	  "{\"outcome\":\"error\",\"cause\":\"processes\",\"error\":{\"name\":\"BlockingIOError\"}}",
+	  SBX_PROCESSES,
 	  "BlockingIOError" },
-	{ "a claim of processes", { .exited = true, .wait_status = EXITED(1), .processes_peak = 2 },
-	  "{\"outcome\":\"error\",\"cause\":\"processes\",\"error\":{\"name\":\"BlockingIOError\"}}", SBX_ERROR,
+	{ "a claim of processes",
+	  { .exited = true, .wait_status = EXITED(1), .processes_peak = 2 },
+	  "{\"outcome\":\"error\",\"cause\":\"processes\",\"error\":{\"name\":\"BlockingIOError\"}}",
+	  SBX_ERROR,
 	  "BlockingIOError" },
-	{ "disk", { .exited = true, .wait_status = EXITED(1), .disk_used_bytes = 63u << 20 },
-	  "{\"outcome\":\"error\",\"cause\":\"disk\",\"error\":{\"name\":\"OSError\"}}", SBX_DISK, "OSError" },
-	{ "a claim of disk", { .exited = true, .wait_status = EXITED(1) },
-	  "{\"outcome\":\"error\",\"cause\":\"disk\",\"error\":{\"name\":\"OSError\"}}", SBX_ERROR, "OSError" },
-	{ "timeout wins over what the program says", { .exited = true, .stop = STOP_TIMEOUT }, "{\"outcome\":\"ok\"}",
-	  SBX_TIMEOUT, "TimeLimit" },
+	{ "disk",
+	  { .exited = true, .wait_status = EXITED(1), .disk_used_bytes = 63u << 20 },
+	  "{\"outcome\":\"error\",\"cause\":\"disk\",\"error\":{\"name\":\"OSError\"}}",
+	  SBX_DISK,
+	  "OSError" },
+	{ "a claim of disk",
+	  { .exited = true, .wait_status = EXITED(1) },
+	  "{\"outcome\":\"error\",\"cause\":\"disk\",\"error\":{\"name\":\"OSError\"}}",
+	  SBX_ERROR,
+	  "OSError" },
+	{ "timeout wins over what the program says",
+	  { .exited = true, .stop = STOP_TIMEOUT },
+	  "{\"outcome\":\"ok\"}",
+	  SBX_TIMEOUT,
+	  "TimeLimit" },
 	{ "cancelled", { .stop = STOP_CANCELLED }, NULL, SBX_KILLED, "Killed" },
 	{ "cpu", { .stop = STOP_CPU }, NULL, SBX_CPU, "CpuLimit" },
 	{ "output", { .stop = STOP_OUTPUT }, NULL, SBX_OUTPUT, "OutputLimit" },
-	{ "fault", { .stop = STOP_FAULT, .fault = { .stage = SBX_AT_WALL, .msg = "gone" } }, NULL, SBX_FAULT, "WallMissing" },
+	{ "fault",
+	  { .stop = STOP_FAULT, .fault = { .stage = SBX_AT_WALL, .msg = "gone" } },
+	  NULL,
+	  SBX_FAULT,
+	  "WallMissing" },
 };
 
 static void verdicts(void **state)
@@ -85,7 +141,8 @@ static void verdicts(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct outcome_facts facts = table[i].facts;
-		json_t *done = table[i].done ? json_loads(table[i].done, 0, NULL) : NULL, *error = NULL;
+		json_t *done = table[i].done ? json_loads(table[i].done, 0, NULL) : NULL,
+		       *error = NULL;
 		enum sbx_status status;
 		const char *name;
 
@@ -118,10 +175,11 @@ static void texts(void **state)
 	(void)state;
 #define TEXT(in, out) assert_text(in, sizeof(in) - 1, out)
 	TEXT("", "");
-	TEXT("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8d", "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8d");
+	TEXT("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8d",
+	     "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8d");
 	TEXT("\xff", "\xef\xbf\xbd");
 	TEXT("\xc3", "\xef\xbf\xbd");
-	TEXT("\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd");		    /* overlong NUL */
+	TEXT("\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd");                 /* overlong NUL */
 	TEXT("\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"); /* a surrogate */
 	TEXT("\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 	TEXT("\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd");
@@ -167,7 +225,10 @@ static const json_t *claim(struct events *events, const char *text)
 static void event_lists(void **state)
 {
 	struct events events = { 0 };
-	struct event event = { .source = "kernel", .kind = "ptrace", .rule = "always", .subject = "ptrace" };
+	struct event event = { .source = "kernel",
+			       .kind = "ptrace",
+			       .rule = "always",
+			       .subject = "ptrace" };
 	char subject[32];
 	json_t *list;
 
@@ -175,7 +236,9 @@ static void event_lists(void **state)
 	assert_non_null(events_add(&events, 1, &event));
 	assert_null(events_add(&events, 2, &event));
 	/* a program cannot speak for the kernel, nor invent a limit */
-	assert_non_null(claim(&events, "{\"kind\":\"ptrace\",\"rule\":\"always\",\"source\":\"kernel\"}"));
+	assert_non_null(
+		claim(&events,
+		      "{\"kind\":\"ptrace\",\"rule\":\"always\",\"source\":\"kernel\"}"));
 	assert_null(claim(&events, "{\"kind\":\"limit\",\"rule\":\"max_memory_mb\"}"));
 	assert_null(claim(&events, "{\"kind\":\"A\\nB\",\"rule\":\"x\"}"));
 	assert_null(claim(&events, "garbage"));
@@ -186,17 +249,29 @@ static void event_lists(void **state)
 	}
 	list = events_list(&events);
 	assert_int_equal(json_array_size(list), EVENTS_MAX + 1);
-	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 0), "count")), 2);
-	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "source")), "python");
-	assert_string_equal(json_string_value(json_object_get(json_array_get(list, EVENTS_MAX), "kind")), "more");
+	assert_int_equal(
+		json_integer_value(json_object_get(json_array_get(list, 0), "count")), 2);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(list, 1), "source")),
+		"python");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(list, EVENTS_MAX), "kind")),
+			    "more");
 	json_decref(list);
 	events_free(&events);
 }
 
 static void numbers(void **state)
 {
-	static const char *const same[] = { "0.1", "1.0", "-0.0", "1e+300", "123456789012345680.0", "[1,2.5,{\"a\":null}]",
-					    "\"\\u0001\"", "5e-324", "{}" };
+	static const char *const same[] = { "0.1",
+					    "1.0",
+					    "-0.0",
+					    "1e+300",
+					    "123456789012345680.0",
+					    "[1,2.5,{\"a\":null}]",
+					    "\"\\u0001\"",
+					    "5e-324",
+					    "{}" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
@@ -217,8 +292,11 @@ static void numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(verdicts, begin, finish), cmocka_unit_test(texts),
-		cmocka_unit_test(reports), cmocka_unit_test(event_lists), cmocka_unit_test(numbers),
+		cmocka_unit_test_setup_teardown(verdicts, begin, finish),
+		cmocka_unit_test(texts),
+		cmocka_unit_test(reports),
+		cmocka_unit_test(event_lists),
+		cmocka_unit_test(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

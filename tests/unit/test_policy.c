@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the policy's fields: defaults, presets, round trips, every kind of bad value with its message, names, text.
- *   POLICY_DOC_WRITE=1 in the environment writes docs/policy.md before comparing it.
- * Process: one unprivileged test process; reads docs/policy.md of the checkout, found by SBX_SOURCE_ROOT (macro or
- *   variable) or by this file's own name. */
+ * Purpose: the policy's fields: defaults, presets, round trips, every kind of bad value
+ *   with its message, names, text. POLICY_DOC_WRITE=1 in the environment writes
+ *   docs/policy.md before comparing it.
+ * Process: one unprivileged test process; reads docs/policy.md of the checkout, found by
+ *   SBX_SOURCE_ROOT (macro or variable) or by this file's own name. */
 #include <fcntl.h>
 #include <math.h>
 
@@ -18,14 +19,15 @@ static void test_defaults(void **state)
 	char *text = dump(&policy);
 
 	(void)state;
-	assert_string_equal(text,
-			    "{\"max_memory_mb\":100,\"max_cpu_percent\":50,\"max_cpu_time\":0,"
-			    "\"max_execution_time\":5,\"max_processes\":32,\"max_output_bytes\":1048576,"
-			    "\"max_disk_mb\":64,\"max_open_files\":256,\"allow_file_operations\":false,"
-			    "\"allowed_directories\":[],\"network_access\":false,\"allowed_hosts\":[\"*\"],"
-			    "\"allow_imports\":true,\"allowed_modules\":[\"math\",\"random\"],"
-			    "\"allow_subprocess\":false,\"preload\":[],\"python\":\"\",\"environment\":{},"
-			    "\"degraded\":\"refuse\"}");
+	assert_string_equal(
+		text,
+		"{\"max_memory_mb\":100,\"max_cpu_percent\":50,\"max_cpu_time\":0,"
+		"\"max_execution_time\":5,\"max_processes\":32,\"max_output_bytes\":1048576,"
+		"\"max_disk_mb\":64,\"max_open_files\":256,\"allow_file_operations\":false,"
+		"\"allowed_directories\":[],\"network_access\":false,\"allowed_hosts\":[\"*\"],"
+		"\"allow_imports\":true,\"allowed_modules\":[\"math\",\"random\"],"
+		"\"allow_subprocess\":false,\"preload\":[],\"python\":\"\",\"environment\":{},"
+		"\"degraded\":\"refuse\"}");
 	free(text);
 	assert_int_equal(policy_check(&policy, &err), 0);
 	policy_clear(&policy);
@@ -41,7 +43,8 @@ static void test_table(void **state)
 		const struct policy_field *field = &policy_fields[i];
 
 		assert_non_null(field->unit);
-		assert_true(strlen(field->meaning) > 10 && strlen(field->meaning_zh) > 10);
+		assert_true(strlen(field->meaning) > 10 &&
+			    strlen(field->meaning_zh) > 10);
 		assert_true(strlen(field->name) < sizeof(((struct sbx_err *)0)->field));
 		assert_ptr_equal(policy_field_find(field->name), field);
 		assert_true(field->min <= field->max);
@@ -72,18 +75,21 @@ static void test_presets(void **state)
 	assert_int_equal(policy_check(&policy, &err), 0);
 	assert_int_equal(policy.max_memory_mb, 1024);
 	assert_true(policy.max_cpu_percent == 100 && policy.max_execution_time == 60);
-	assert_true(policy.allow_file_operations && !policy.network_access && !policy.allow_subprocess);
+	assert_true(policy.allow_file_operations && !policy.network_access &&
+		    !policy.allow_subprocess);
 	assert_true(policy_module_allowed(&policy, "anything.at.all"));
 	assert_int_equal(policy.preload.count, 4);
 	assert_string_equal(policy.preload.items[3], "matplotlib.pyplot?");
 	assert_int_equal(policy_preset(&policy, "open", &err), 0);
-	assert_true(policy.network_access && policy.allow_subprocess && policy.allow_file_operations);
+	assert_true(policy.network_access && policy.allow_subprocess &&
+		    policy.allow_file_operations);
 	assert_int_equal(policy_preset(&policy, "lax", &err), -ENOENT);
 	assert_int_equal(err.stage, SBX_AT_POLICY);
 	has(err.msg, "preset: expected \"strict\", \"data\" or \"open\", got \"lax\"");
 	assert_true(policy.network_access);
 	for (size_t i = 0; i < 3; i++)
-		assert_true(policy_preset_name(i) && policy_preset_meaning(i) && policy_preset_meaning_zh(i));
+		assert_true(policy_preset_name(i) && policy_preset_meaning(i) &&
+			    policy_preset_meaning_zh(i));
 	assert_null(policy_preset_name(3));
 	assert_null(policy_preset_meaning(3));
 	policy_clear(&policy);
@@ -119,8 +125,12 @@ static void test_round_trip(void **state)
 	object = policy_to_json(&policy);
 	for (size_t i = 0; i < policy_field_count; i++)
 		if (!policy_fields[i].ignored)
-			assert_int_equal(policy_set_json(&again, policy_fields[i].name,
-							 json_object_get(object, policy_fields[i].name), &err), 0);
+			assert_int_equal(
+				policy_set_json(
+					&again, policy_fields[i].name,
+					json_object_get(object, policy_fields[i].name),
+					&err),
+				0);
 	assert_same(&policy, &again);
 	json_decref(object);
 	policy_clear(&again);
@@ -149,7 +159,8 @@ static void test_redacted(void **state)
 	char *text;
 
 	(void)state;
-	assert_int_equal(document(&policy, "environment: {TOKEN: hunter2, B: ''}", NULL), 0);
+	assert_int_equal(document(&policy, "environment: {TOKEN: hunter2, B: ''}", NULL),
+			 0);
 	json = policy_to_json_redacted(&policy);
 	text = json_dumps(json, JSON_COMPACT);
 	has(text, "\"environment\":{\"B\":\"***\",\"TOKEN\":\"***\"}");
@@ -166,34 +177,45 @@ static void test_bad_values(void **state)
 	static const struct {
 		const char *json, *field, *msg;
 	} bad[] = {
-		{ "-5", "max_memory_mb", "max_memory_mb: expected a whole number from 1 to 1048576 (MiB), got -5" },
+		{ "-5", "max_memory_mb",
+		  "max_memory_mb: expected a whole number from 1 to 1048576 (MiB), got -5" },
 		{ "0", "max_memory_mb", "got 0" },
 		{ "1048577", "max_memory_mb", "got 1048577" },
-		{ "1.5", "max_memory_mb", "expected a whole number from 1 to 1048576 (MiB), got 1.5" },
+		{ "1.5", "max_memory_mb",
+		  "expected a whole number from 1 to 1048576 (MiB), got 1.5" },
 		{ "9223372036854775807", "max_memory_mb", "got 9223372036854775807" },
 		{ "-9223372036854775808", "max_memory_mb", "got -9223372036854775808" },
 		{ "1e300", "max_memory_mb", "got 1e+300" },
-		{ "\"100\"", "max_memory_mb", "expected a whole number from 1 to 1048576 (MiB), got \"100\"" },
+		{ "\"100\"", "max_memory_mb",
+		  "expected a whole number from 1 to 1048576 (MiB), got \"100\"" },
 		{ "true", "max_memory_mb", "got true" },
 		{ "null", "max_memory_mb", "got null" },
 		{ "[1]", "max_memory_mb", "got a list" },
 		{ "{}", "max_memory_mb", "got a mapping" },
-		{ "0.5", "max_cpu_percent", "max_cpu_percent: expected a number from 1 to 102400 (%), got 0.5" },
+		{ "0.5", "max_cpu_percent",
+		  "max_cpu_percent: expected a number from 1 to 102400 (%), got 0.5" },
 		{ "102401", "max_cpu_percent", "got 102401" },
-		{ "-1", "max_cpu_time", "max_cpu_time: expected 0 (none) or a number from 0.001 to 604800 (s), got -1" },
+		{ "-1", "max_cpu_time",
+		  "max_cpu_time: expected 0 (none) or a number from 0.001 to 604800 (s), got -1" },
 		{ "0.0001", "max_cpu_time", "got 0.0001" },
-		{ "0", "max_execution_time", "max_execution_time: expected a number from 0.001 to 604800 (s), got 0" },
+		{ "0", "max_execution_time",
+		  "max_execution_time: expected a number from 0.001 to 604800 (s), got 0" },
 		{ "604801", "max_execution_time", "got 604801" },
-		{ "0", "max_processes", "max_processes: expected a whole number from 1 to 4194304, got 0" },
+		{ "0", "max_processes",
+		  "max_processes: expected a whole number from 1 to 4194304, got 0" },
 		{ "0", "max_output_bytes", "from 1 to 1073741824 (bytes), got 0" },
 		{ "1073741825", "max_output_bytes", "got 1073741825" },
 		{ "0", "max_disk_mb", "got 0" },
 		{ "15", "max_open_files", "from 16 to 1048576, got 15" },
-		{ "\"yes\"", "network_access", "network_access: expected true or false, got \"yes\"" },
+		{ "\"yes\"", "network_access",
+		  "network_access: expected true or false, got \"yes\"" },
 		{ "1", "allow_imports", "allow_imports: expected true or false, got 1" },
-		{ "\"math\"", "allowed_modules", "allowed_modules: expected a list, got \"math\"" },
-		{ "[\"math\", 5]", "allowed_modules", "expected a list of text, got 5 at item 2" },
-		{ "[\"\"]", "allowed_modules", "expected the name of a module, or \"*\", got \"\"" },
+		{ "\"math\"", "allowed_modules",
+		  "allowed_modules: expected a list, got \"math\"" },
+		{ "[\"math\", 5]", "allowed_modules",
+		  "expected a list of text, got 5 at item 2" },
+		{ "[\"\"]", "allowed_modules",
+		  "expected the name of a module, or \"*\", got \"\"" },
 		{ "[\"a-b\"]", "allowed_modules", "got \"a-b\"" },
 		{ "[\"a..b\"]", "allowed_modules", "got \"a..b\"" },
 		{ "[\".a\"]", "allowed_modules", "got \".a\"" },
@@ -206,21 +228,30 @@ static void test_bad_values(void **state)
 		{ "[\"?\"]", "preload", "got \"?\"" },
 		{ "[\"a??\"]", "preload", "got \"a??\"" },
 		{ "5", "python", "python: expected text, got 5" },
-		{ "\"python3\"", "python", "python: expected the absolute path of an interpreter" },
-		{ "\"/usr/../bin/python\"", "python", "python: expected a path without \"..\"" },
+		{ "\"python3\"", "python",
+		  "python: expected the absolute path of an interpreter" },
+		{ "\"/usr/../bin/python\"", "python",
+		  "python: expected a path without \"..\"" },
 		{ "\"/a\\nb\"", "python", "got \"/a\\nb\"" },
-		{ "\"maybe\"", "degraded", "degraded: expected \"refuse\" or \"allow\", got \"maybe\"" },
+		{ "\"maybe\"", "degraded",
+		  "degraded: expected \"refuse\" or \"allow\", got \"maybe\"" },
 		{ "true", "degraded", "got true" },
-		{ "[]", "environment", "environment: expected a mapping of text to text, got a list" },
-		{ "{\"A\": 1}", "environment", "environment: A: expected text, got a number (put it in quotes)" },
-		{ "{\"A\": null}", "environment", "environment: A: expected text, got null" },
-		{ "{\"1A\": \"\"}", "environment", "names of letters, digits and \"_\", at most 255, got \"1A\"" },
+		{ "[]", "environment",
+		  "environment: expected a mapping of text to text, got a list" },
+		{ "{\"A\": 1}", "environment",
+		  "environment: A: expected text, got a number (put it in quotes)" },
+		{ "{\"A\": null}", "environment",
+		  "environment: A: expected text, got null" },
+		{ "{\"1A\": \"\"}", "environment",
+		  "names of letters, digits and \"_\", at most 255, got \"1A\"" },
 		{ "{\"\": \"\"}", "environment", "got \"\"" },
 		{ "{\"A B\": \"\"}", "environment", "got \"A B\"" },
 		{ "{\"A=B\": \"\"}", "environment", "got \"A=B\"" },
 		{ "{\"\xc3\xa4\": \"\"}", "environment", "got \"\xc3\xa4\"" },
-		{ "{\"LD_PRELOAD\": \"/x\"}", "environment", "LD_PRELOAD is the dynamic loader's" },
-		{ "{\"GLIBC_TUNABLES\": \"x\"}", "environment", "GLIBC_TUNABLES is the dynamic loader's" },
+		{ "{\"LD_PRELOAD\": \"/x\"}", "environment",
+		  "LD_PRELOAD is the dynamic loader's" },
+		{ "{\"GLIBC_TUNABLES\": \"x\"}", "environment",
+		  "GLIBC_TUNABLES is the dynamic loader's" },
 		{ "\"x\"", "check_interval", "check_interval: expected a number" },
 		{ "-1", "check_interval", "check_interval: expected a number" },
 	};
@@ -239,7 +270,8 @@ static void test_bad_values(void **state)
 		has(err.msg, bad[i].msg);
 		has(err.msg, bad[i].field);
 		assert_same(&policy, &defaults);
-		assert_int_equal(policy_set_json(&policy, bad[i].field, value, NULL), -EINVAL);
+		assert_int_equal(policy_set_json(&policy, bad[i].field, value, NULL),
+				 -EINVAL);
 		json_decref(value);
 		policy_clear(&policy);
 		policy_clear(&defaults);
@@ -257,7 +289,8 @@ static void test_good_values(void **state)
 	accepted("{\"max_cpu_percent\": 102400}");
 	accepted("{\"max_execution_time\": 0.001}");
 	accepted("{\"check_interval\": 0.1}");
-	accepted("{\"allowed_modules\": [\"os.path\", \"_x1\", \"\xe6\xa8\xa1\xe5\x9d\x97\"]}");
+	accepted(
+		"{\"allowed_modules\": [\"os.path\", \"_x1\", \"\xe6\xa8\xa1\xe5\x9d\x97\"]}");
 	accepted("{\"allowed_hosts\": []}");
 	accepted("{\"environment\": {\"PYTHONWARNINGS\": \"ignore\"}}");
 	accepted("{\"environment\": {\"LDAP\": \"x\", \"_LD_\": \"\"}}");
@@ -277,23 +310,27 @@ static void test_sizes(void **state)
 	(void)state;
 	for (int i = 0; i < 65; i++)
 		json_array_append_new(list, json_sprintf("d%d", i));
-	assert_int_equal(policy_set_json(&policy, "allowed_directories", list, &err), -EINVAL);
+	assert_int_equal(policy_set_json(&policy, "allowed_directories", list, &err),
+			 -EINVAL);
 	has(err.msg, "allowed_directories: expected at most 64 items, got 65");
 	json_array_clear(list);
 
 	memset(text, 'a', 200000);
 	text[200000] = '\0';
 	json_array_append_new(list, json_string(text));
-	assert_int_equal(policy_set_json(&policy, "allowed_directories", list, &err), -EINVAL);
+	assert_int_equal(policy_set_json(&policy, "allowed_directories", list, &err),
+			 -EINVAL);
 	has(err.msg, "expected text of at most 131072 bytes, got 200000");
 	assert_int_equal(policy_set_text(&policy, "python", text, &err), -EINVAL);
 	text[5000] = '\0';
-	assert_int_equal(policy_set_text(&policy, "allowed_directories", text, &err), -EINVAL);
+	assert_int_equal(policy_set_text(&policy, "allowed_directories", text, &err),
+			 -EINVAL);
 	has(err.msg, "a path of at most 4095 bytes, got \"aaaa");
 	has(err.msg, "...\"");
 	assert_true(strlen(err.msg) < 200);
 	assert_int_equal(policy_set_text(&policy, "allowed_hosts", text, &err), -EINVAL);
-	assert_int_equal(policy_set_text(&policy, "allowed_modules", text, &err), -EINVAL);
+	assert_int_equal(policy_set_text(&policy, "allowed_modules", text, &err),
+			 -EINVAL);
 	text[0] = '/';
 	assert_int_equal(policy_set_text(&policy, "python", text, &err), -EINVAL);
 	has(err.msg, "python: expected text of at most 1023 bytes, got 5000");
@@ -336,7 +373,8 @@ static void test_check(void **state)
 	(void)state;
 	policy.max_execution_time = NAN;
 	assert_int_equal(policy_check(&policy, &err), -EINVAL);
-	has(err.msg, "max_execution_time: expected a number from 0.001 to 604800 (s), got");
+	has(err.msg,
+	    "max_execution_time: expected a number from 0.001 to 604800 (s), got");
 	policy.max_execution_time = INFINITY;
 	assert_int_equal(policy_check(&policy, &err), -EINVAL);
 	policy.max_execution_time = 1;
@@ -363,12 +401,18 @@ static void test_check(void **state)
 	policy_clear(&policy);
 
 	policy = fresh();
-	assert_int_equal(policy_set_text(&policy, "allowed_directories", "/a/b:ro, /a//./b/", &err), 0);
+	assert_int_equal(policy_set_text(&policy, "allowed_directories",
+					 "/a/b:ro, /a//./b/", &err),
+			 0);
 	assert_int_equal(policy_check(&policy, &err), -EINVAL);
-	has(err.msg, "allowed_directories: \"/a/b:ro\" and \"/a//./b/\" are the same directory");
-	assert_int_equal(policy_set_text(&policy, "allowed_directories", "/a/b:ro,/a/b/out,a/b", &err), 0);
+	has(err.msg,
+	    "allowed_directories: \"/a/b:ro\" and \"/a//./b/\" are the same directory");
+	assert_int_equal(policy_set_text(&policy, "allowed_directories",
+					 "/a/b:ro,/a/b/out,a/b", &err),
+			 0);
 	assert_int_equal(policy_check(&policy, &err), 0);
-	assert_int_equal(policy_set_text(&policy, "environment", "PYTHONPATH=/x", &err), 0);
+	assert_int_equal(policy_set_text(&policy, "environment", "PYTHONPATH=/x", &err),
+			 0);
 	assert_int_equal(policy_check(&policy, &err), -EINVAL);
 	has(err.msg, "environment: PYTHONPATH would have no effect");
 	policy.allow_subprocess = true;
@@ -383,15 +427,23 @@ static void test_unknown(void **state)
 	static const struct {
 		const char *name, *near;
 	} names[] = {
-		{ "max_memory", "max_memory_mb" },	  { "max_memroy_mb", "max_memory_mb" },
-		{ "maxMemoryMb", "max_memory_mb" },	  { "MAX-MEMORY-MB", "max_memory_mb" },
-		{ "memory", "max_memory_mb" },		  { "max_execution_tme", "max_execution_time" },
-		{ "allow_network_access", "network_access" }, { "allowed_module", "allowed_modules" },
-		{ "network", "network_access" },	  { "max_cpu_pecent", "max_cpu_percent" },
-		{ "env", NULL },			  { "degrade", "degraded" },
-		{ "completely_different", NULL },	  { "", NULL },
+		{ "max_memory", "max_memory_mb" },
+		{ "max_memroy_mb", "max_memory_mb" },
+		{ "maxMemoryMb", "max_memory_mb" },
+		{ "MAX-MEMORY-MB", "max_memory_mb" },
+		{ "memory", "max_memory_mb" },
+		{ "max_execution_tme", "max_execution_time" },
+		{ "allow_network_access", "network_access" },
+		{ "allowed_module", "allowed_modules" },
+		{ "network", "network_access" },
+		{ "max_cpu_pecent", "max_cpu_percent" },
+		{ "env", NULL },
+		{ "degrade", "degraded" },
+		{ "completely_different", NULL },
+		{ "", NULL },
 		{ "\xff\x1b[31m", NULL },
-		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
+		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		  NULL },
 	};
 	struct sbx_policy policy = fresh();
 	char expected[128];
@@ -400,19 +452,23 @@ static void test_unknown(void **state)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct sbx_err err = { 0 };
 
-		assert_int_equal(policy_set_text(&policy, names[i].name, "1", &err), -EINVAL);
+		assert_int_equal(policy_set_text(&policy, names[i].name, "1", &err),
+				 -EINVAL);
 		assert_int_equal(err.stage, SBX_AT_POLICY);
 		has(err.msg, "unknown field \"");
 		assert_null(strchr(err.msg, '\x1b'));
 		if (names[i].near) {
-			snprintf(expected, sizeof(expected), "did you mean \"%s\"?", names[i].near);
+			snprintf(expected, sizeof(expected), "did you mean \"%s\"?",
+				 names[i].near);
 			has(err.msg, expected);
 		} else {
 			has(err.msg, "`sandbox policy show`");
 		}
 		if (i == 0) {
 			assert_string_equal(err.field, "max_memory");
-			assert_string_equal(err.msg, "unknown field \"max_memory\": did you mean \"max_memory_mb\"?");
+			assert_string_equal(
+				err.msg,
+				"unknown field \"max_memory\": did you mean \"max_memory_mb\"?");
 		}
 	}
 	refused("max_memory: 5", "did you mean \"max_memory_mb\"?");
@@ -487,7 +543,8 @@ static void test_text(void **state)
 	text_refused("max_memory_mb", "lots", "got \"lots\"");
 	text_refused("max_memory_mb", "", "got \"\"");
 	text_refused("max_memory_mb", "-1", "got -1");
-	text_refused("max_memory_mb", "99999999999999999999", "got \"99999999999999999999\"");
+	text_refused("max_memory_mb", "99999999999999999999",
+		     "got \"99999999999999999999\"");
 	text_refused("max_execution_time", "1e400", "got \"1e400\"");
 	text_refused("max_execution_time", "nan", "got \"nan\"");
 	text_refused("max_execution_time", "NaN", "got \"NaN\"");
@@ -497,26 +554,34 @@ static void test_text(void **state)
 	text_refused("network_access", "yes", "expected true or false, got \"yes\"");
 	text_refused("network_access", "1", "expected true or false, got 1");
 	text_refused("network_access", "", "expected true or false, got \"\"");
-	text_refused("allowed_modules", "a,,b", "expected something before and behind each comma");
-	text_refused("allowed_modules", "a,", "expected something before and behind each comma");
-	text_refused("allowed_modules", ",", "expected something before and behind each comma");
+	text_refused("allowed_modules", "a,,b",
+		     "expected something before and behind each comma");
+	text_refused("allowed_modules", "a,",
+		     "expected something before and behind each comma");
+	text_refused("allowed_modules", ",",
+		     "expected something before and behind each comma");
 	text_refused("allowed_modules", "{\"a\": 1}", "expected a list");
 	text_refused("allowed_modules", "a b", "got \"a b\"");
 	text_refused("environment", "A", "expected KEY=VALUE,...");
 	text_refused("environment", "A=1,A=2", "environment: A is given twice");
 	text_refused("environment", "[\"A=1\"]", "expected a mapping");
 	text_refused("environment", "=x", "names of letters");
-	text_refused("environment", "{\"A\": \"1\", \"A\": \"2\"}", "expected a JSON object without duplicate keys");
+	text_refused("environment", "{\"A\": \"1\", \"A\": \"2\"}",
+		     "expected a JSON object without duplicate keys");
 	text_refused("python", "\xff/x", "expected valid UTF-8");
-	text_refused("degraded", "warn", "expected \"refuse\" or \"allow\", got \"warn\"");
+	text_refused("degraded", "warn",
+		     "expected \"refuse\" or \"allow\", got \"warn\"");
 }
 
 /* A value of the environment may be a secret: it is in no message. */
 static void test_secrets(void **state)
 {
 	static const char *const texts[] = {
-		"hunter2", "\"hunter2\"", "A=1,hunter2", "{\"A\": \"hunter2\", \"B\": 5}", "1A=hunter2",
-		"LD_PRELOAD=hunter2", "A B=hunter2", "PYTHONPATH=hunter2", "=hunter2", "[\"hunter2\"]",
+		"hunter2",     "\"hunter2\"",
+		"A=1,hunter2", "{\"A\": \"hunter2\", \"B\": 5}",
+		"1A=hunter2",  "LD_PRELOAD=hunter2",
+		"A B=hunter2", "PYTHONPATH=hunter2",
+		"=hunter2",    "[\"hunter2\"]",
 	};
 	struct sbx_policy policy = fresh();
 
@@ -548,8 +613,8 @@ static void doc_path(char *ret, size_t size)
 	if (root)
 		snprintf(ret, size, "%s/docs/policy.md", root);
 	else
-		snprintf(ret, size, "%.*s/../../docs/policy.md", slash ? (int)(slash - __FILE__) : 1,
-			 slash ? __FILE__ : ".");
+		snprintf(ret, size, "%.*s/../../docs/policy.md",
+			 slash ? (int)(slash - __FILE__) : 1, slash ? __FILE__ : ".");
 }
 
 static void test_docs(void **state)
@@ -572,9 +637,11 @@ static void test_docs(void **state)
 	}
 	r = fd_read_file(AT_FDCWD, path, 1 << 20, &file, &len);
 	if (r < 0)
-		fail_msg("%s: %s (SBX_SOURCE_ROOT names the checkout)", path, strerror(-r));
+		fail_msg("%s: %s (SBX_SOURCE_ROOT names the checkout)", path,
+			 strerror(-r));
 	if (strcmp(file, text) != 0)
-		fail_msg("%s is not up to date: run this test with POLICY_DOC_WRITE=1", path);
+		fail_msg("%s is not up to date: run this test with POLICY_DOC_WRITE=1",
+			 path);
 	free(file);
 	free(text);
 }
@@ -582,18 +649,12 @@ static void test_docs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_presets),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_redacted),
-		cmocka_unit_test(test_bad_values),
-		cmocka_unit_test(test_good_values),
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_check),
-		cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_table),
+		cmocka_unit_test(test_presets),     cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_redacted),    cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_good_values), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_check),       cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_text),        cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_docs),
 	};
 

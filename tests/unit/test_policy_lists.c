@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the items of a policy's lists (directories, hosts, modules), and ceilings in both directions.
+ * Purpose: the items of a policy's lists (directories, hosts, modules), and ceilings in
+ * both directions.
  * Process: one unprivileged test process; nothing is opened or resolved. */
 #include <sys/socket.h>
 
@@ -9,8 +10,9 @@
 
 static void test_grants(void **state)
 {
-	static const char *const bad[] = { "", ":ro", "a:rx", "a:r", "a:RO", "x:y", "..", "a/../b", "/..", "../a:ro",
-					   "a\nb", "a\x7f", "a:", "\xff" };
+	static const char *const bad[] = { "",     ":ro",   "a:rx",   "a:r", "a:RO",
+					   "x:y",  "..",    "a/../b", "/..", "../a:ro",
+					   "a\nb", "a\x7f", "a:",     "\xff" };
 	struct policy_grant grant = { 0 };
 	struct sbx_err err = { 0 };
 
@@ -35,17 +37,85 @@ static void test_grants(void **state)
 static void test_hosts(void **state)
 {
 	static const char *const good[] = {
-		"*", "a", "a.example", "A.Example", "*.example", "a.example:443", "*.example:80", "1.2.3.4",
-		"1.2.3.4:80", "10.0.0.0/8", "0.0.0.0/0", "::/0", "::1", "[::1]", "[::1]:8080", "fd00::/8", "xn--bcher-kva.example",
-		"_dmarc.example", "localhost:5000", "1a.example", "4chan.org",
+		"*",
+		"a",
+		"a.example",
+		"A.Example",
+		"*.example",
+		"a.example:443",
+		"*.example:80",
+		"1.2.3.4",
+		"1.2.3.4:80",
+		"10.0.0.0/8",
+		"0.0.0.0/0",
+		"::/0",
+		"::1",
+		"[::1]",
+		"[::1]:8080",
+		"fd00::/8",
+		"xn--bcher-kva.example",
+		"_dmarc.example",
+		"localhost:5000",
+		"1a.example",
+		"4chan.org",
 	};
 	static const char *const bad[] = {
-		"", " ", "a b", "a..b", ".a", "a.", "*a", "a*", "*.*", "**", "*.", "*:80", "a:", "a:0", "a:65536", "a:080",
-		"a:x", "a:80:90", "http://a", "a/b", "user@a", "-a.b", "a-.b", "a,b", "b\xc3\xbc-cher.de", "127.1",
-		"2130706433", "0x7f000001", "0x7f.1", "017700000001", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4",
-		"1.2.3.4/33", "1.2.3.4/", "10.0.0.1/8", "10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/8:80", "::/129", "fe80::1%eth0",
-		"::ffff:127.0.0.1", "[::ffff:1.2.3.4]:80", "[::1", "::1]", "[a]", "[1.2.3.4]", "[::1]x", "[::1]:", "a\n",
-		"*.1", "a.0x1", ":80", ":::", "[]:80",
+		"",
+		" ",
+		"a b",
+		"a..b",
+		".a",
+		"a.",
+		"*a",
+		"a*",
+		"*.*",
+		"**",
+		"*.",
+		"*:80",
+		"a:",
+		"a:0",
+		"a:65536",
+		"a:080",
+		"a:x",
+		"a:80:90",
+		"http://a",
+		"a/b",
+		"user@a",
+		"-a.b",
+		"a-.b",
+		"a,b",
+		"b\xc3\xbc-cher.de",
+		"127.1",
+		"2130706433",
+		"0x7f000001",
+		"0x7f.1",
+		"017700000001",
+		"1.2.3",
+		"1.2.3.4.5",
+		"1.2.3.256",
+		"01.2.3.4",
+		"1.2.3.4/33",
+		"1.2.3.4/",
+		"10.0.0.1/8",
+		"10.0.0.0/08",
+		"10.0.0.0/-1",
+		"10.0.0.0/8:80",
+		"::/129",
+		"fe80::1%eth0",
+		"::ffff:127.0.0.1",
+		"[::ffff:1.2.3.4]:80",
+		"[::1",
+		"::1]",
+		"[a]",
+		"[1.2.3.4]",
+		"[::1]x",
+		"[::1]:",
+		"a\n",
+		"*.1",
+		"a.0x1",
+		":80",
+		":::",
+		"[]:80",
 	};
 	struct policy_host host = { 0 };
 	struct sbx_err err = { 0 };
@@ -76,14 +146,34 @@ static void test_public(void **state)
 		const char *net;
 		bool public;
 	} nets[] = {
-		{ "8.8.8.8", true },	   { "127.0.0.1", false },	{ "10.1.2.3", false },	{ "172.31.0.1", false },
-		{ "172.32.0.1", true },	   { "192.168.0.0/24", false }, { "169.254.169.254", false },
-		{ "100.100.100.200", false }, { "168.63.129.16", false }, { "168.63.129.17", true },
-		{ "0.0.0.0/0", false },	   { "8.0.0.0/5", false },	{ "12.0.0.0/6", true }, { "255.255.255.255", false },
-		{ "224.0.0.1", false },	   { "::", false },		{ "::1", false },	{ "::/0", false },
-		{ "fe80::1", false },	   { "fd00:ec2::254", false },	{ "2606:4700::1111", true },
-		{ "2000::/3", false },	   { "2002:7f00:1::", false },	{ "64:ff9b::7f00:1", false },
-		{ "2001:db8::1", false },  { "2001:4860::/32", true },	{ "2001::1", false },	{ "ff02::1", false },
+		{ "8.8.8.8", true },
+		{ "127.0.0.1", false },
+		{ "10.1.2.3", false },
+		{ "172.31.0.1", false },
+		{ "172.32.0.1", true },
+		{ "192.168.0.0/24", false },
+		{ "169.254.169.254", false },
+		{ "100.100.100.200", false },
+		{ "168.63.129.16", false },
+		{ "168.63.129.17", true },
+		{ "0.0.0.0/0", false },
+		{ "8.0.0.0/5", false },
+		{ "12.0.0.0/6", true },
+		{ "255.255.255.255", false },
+		{ "224.0.0.1", false },
+		{ "::", false },
+		{ "::1", false },
+		{ "::/0", false },
+		{ "fe80::1", false },
+		{ "fd00:ec2::254", false },
+		{ "2606:4700::1111", true },
+		{ "2000::/3", false },
+		{ "2002:7f00:1::", false },
+		{ "64:ff9b::7f00:1", false },
+		{ "2001:db8::1", false },
+		{ "2001:4860::/32", true },
+		{ "2001::1", false },
+		{ "ff02::1", false },
 	};
 	struct policy_host host;
 
@@ -121,14 +211,16 @@ static void test_modules(void **state)
 
 /* ---- ceilings ---- */
 
-static void ceiling(const char *asked_text, const char *ceiling_text, const char *field, const char *part)
+static void ceiling(const char *asked_text, const char *ceiling_text, const char *field,
+		    const char *part)
 {
 	struct sbx_policy asked = fresh(), top;
 	struct sbx_err err = { 0 };
 	int r;
 
 	policy_widest(&top);
-	if (document(&asked, asked_text, &err) < 0 || document(&top, ceiling_text, &err) < 0)
+	if (document(&asked, asked_text, &err) < 0 ||
+	    document(&top, ceiling_text, &err) < 0)
 		fail_msg("%s", err.msg);
 	r = policy_within(&asked, &top, &err);
 	if (!field && r != 0)
@@ -163,39 +255,53 @@ static void test_ceilings(void **state)
 	ceiling("max_memory_mb: 4096", "max_memory_mb: 1024", "max_memory_mb",
 		"max_memory_mb: 4096 is more than the operator allows (1024 MiB)");
 	ceiling("max_memory_mb: 1024", "max_memory_mb: 1024", NULL, NULL);
-	ceiling("max_execution_time: 5.001", "max_execution_time: 5", "max_execution_time", "(5 s)");
+	ceiling("max_execution_time: 5.001", "max_execution_time: 5",
+		"max_execution_time", "(5 s)");
 	ceiling("max_execution_time: 0.5", "max_execution_time: 5", NULL, NULL);
 	ceiling("max_cpu_time: 0", "max_cpu_time: 10", "max_cpu_time", "0 (none)");
 	ceiling("max_cpu_time: 11", "max_cpu_time: 10", "max_cpu_time", "11");
 	ceiling("max_cpu_time: 9", "max_cpu_time: 10", NULL, NULL);
 	ceiling("max_cpu_time: 0", "max_cpu_time: 0", NULL, NULL);
 	ceiling("max_cpu_time: 9", "max_cpu_time: 0", NULL, NULL);
-	ceiling("network_access: true", "network_access: false", "network_access", "true");
+	ceiling("network_access: true", "network_access: false", "network_access",
+		"true");
 	ceiling("network_access: false", "network_access: true", NULL, NULL);
-	ceiling("allow_subprocess: true", "allow_subprocess: false", "allow_subprocess", "true");
+	ceiling("allow_subprocess: true", "allow_subprocess: false", "allow_subprocess",
+		"true");
 	ceiling("degraded: allow", "degraded: refuse", "degraded", "allow");
 	ceiling("degraded: refuse", "degraded: allow", NULL, NULL);
 	ceiling("preload: [numpy]", "preload: []", NULL, NULL);
 
-	ceiling("allowed_modules: [math, os]", "allowed_modules: [math]", "allowed_modules", "\"os\"");
-	ceiling("allowed_modules: ['*']", "allowed_modules: [math]", "allowed_modules", "\"*\"");
+	ceiling("allowed_modules: [math, os]", "allowed_modules: [math]",
+		"allowed_modules", "\"os\"");
+	ceiling("allowed_modules: ['*']", "allowed_modules: [math]", "allowed_modules",
+		"\"*\"");
 	ceiling("allowed_modules: [math]", "allowed_modules: [math, os]", NULL, NULL);
 	ceiling("allowed_modules: [os.path]", "allowed_modules: [os]", NULL, NULL);
 	ceiling("allowed_modules: []", "allowed_modules: []", NULL, NULL);
 	ceiling("{}", "allowed_modules: []", "allowed_modules", "(nothing)");
 	ceiling("allow_imports: false", "allowed_modules: []", NULL, NULL);
 
-	ceiling("allowed_directories: ['/srv/data/in:ro']", "allowed_directories: ['/srv/data']", NULL, NULL);
-	ceiling("allowed_directories: ['/srv//data/.']", "allowed_directories: ['/srv/data/']", NULL, NULL);
-	ceiling("allowed_directories: ['/srv/data']", "allowed_directories: ['/srv/data:ro']", "allowed_directories",
+	ceiling("allowed_directories: ['/srv/data/in:ro']",
+		"allowed_directories: ['/srv/data']", NULL, NULL);
+	ceiling("allowed_directories: ['/srv//data/.']",
+		"allowed_directories: ['/srv/data/']", NULL, NULL);
+	ceiling("allowed_directories: ['/srv/data']",
+		"allowed_directories: ['/srv/data:ro']", "allowed_directories",
 		"(\"/srv/data:ro\")");
-	ceiling("allowed_directories: ['/srv/data2']", "allowed_directories: ['/srv/data']", "allowed_directories", "2");
-	ceiling("allowed_directories: ['/srv']", "allowed_directories: ['/srv/data']", "allowed_directories", "/srv");
-	ceiling("allowed_directories: [data]", "allowed_directories: ['/srv/data']", "allowed_directories", "data");
+	ceiling("allowed_directories: ['/srv/data2']",
+		"allowed_directories: ['/srv/data']", "allowed_directories", "2");
+	ceiling("allowed_directories: ['/srv']", "allowed_directories: ['/srv/data']",
+		"allowed_directories", "/srv");
+	ceiling("allowed_directories: [data]", "allowed_directories: ['/srv/data']",
+		"allowed_directories", "data");
 	ceiling("allowed_directories: [data]", "allowed_directories: ['/']", NULL, NULL);
-	ceiling("allowed_directories: ['/data']", "allowed_directories: ['.']", "allowed_directories", "/data");
-	ceiling("allowed_directories: ['/a:ro']", "allowed_directories: []", "allowed_directories", "(nothing)");
-	ceiling("allowed_directories: ['/a:ro']", "allowed_directories: [b, c, d]", "allowed_directories", "and 2 more");
+	ceiling("allowed_directories: ['/data']", "allowed_directories: ['.']",
+		"allowed_directories", "/data");
+	ceiling("allowed_directories: ['/a:ro']", "allowed_directories: []",
+		"allowed_directories", "(nothing)");
+	ceiling("allowed_directories: ['/a:ro']", "allowed_directories: [b, c, d]",
+		"allowed_directories", "and 2 more");
 }
 
 static void test_host_ceilings(void **state)
@@ -244,9 +350,13 @@ static void test_host_ceilings(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-		snprintf(asked, sizeof(asked), "{\"network_access\": true, \"allowed_hosts\": [\"%s\"]}", hosts[i].asked);
-		snprintf(top, sizeof(top), "{\"allowed_hosts\": [\"%s\"]}", hosts[i].ceiling);
-		ceiling(asked, top, hosts[i].within ? NULL : "allowed_hosts", hosts[i].asked);
+		snprintf(asked, sizeof(asked),
+			 "{\"network_access\": true, \"allowed_hosts\": [\"%s\"]}",
+			 hosts[i].asked);
+		snprintf(top, sizeof(top), "{\"allowed_hosts\": [\"%s\"]}",
+			 hosts[i].ceiling);
+		ceiling(asked, top, hosts[i].within ? NULL : "allowed_hosts",
+			hosts[i].asked);
 	}
 	ceiling("{}", "allowed_hosts: []", NULL, NULL); /* nobody asks for the network */
 }
@@ -254,12 +364,9 @@ static void test_host_ceilings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_grants),
-		cmocka_unit_test(test_hosts),
-		cmocka_unit_test(test_public),
-		cmocka_unit_test(test_modules),
-		cmocka_unit_test(test_ceilings),
-		cmocka_unit_test(test_host_ceilings),
+		cmocka_unit_test(test_grants),   cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_public),   cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_ceilings), cmocka_unit_test(test_host_ceilings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

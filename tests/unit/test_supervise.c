@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: unit tests of src/jail/supervise.c: programs that use, hide and share memory, and programs that use CPU time
- *   in turns, each in a pid namespace of its own whose pid 1 supervises it without any capability.
- * Process: one; each case is a clone into new user, pid and mount namespaces, ended with all that is in it. */
+ * Purpose: unit tests of src/jail/supervise.c: programs that use, hide and share memory,
+ *   and programs that use CPU time in turns, each in a pid namespace of its own whose pid
+ *   1 supervises it without any capability.
+ * Process: one; each case is a clone into new user, pid and mount namespaces, ended with
+ * all that is in it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -38,7 +40,8 @@ struct report {
 	int errnum;
 	int tick; /* the last answer of supervise_tick() */
 	struct supervise_usage usage;
-	uint64_t wall_us, cpu_us, own_cpu_us; /* cpu_us: what the kernel says in the end */
+	uint64_t wall_us, cpu_us,
+		own_cpu_us; /* cpu_us: what the kernel says in the end */
 	uint32_t ticks;
 	int status; /* of the program, if it has ended */
 	bool ended;
@@ -62,7 +65,8 @@ static uint64_t now_us(void)
 
 static void sleep_us(uint64_t us)
 {
-	struct timespec t = { .tv_sec = (time_t)(us / 1000000u), .tv_nsec = (long)(us % 1000000u) * 1000 };
+	struct timespec t = { .tv_sec = (time_t)(us / 1000000u),
+			      .tv_nsec = (long)(us % 1000000u) * 1000 };
 
 	(void)nanosleep(&t, NULL);
 }
@@ -90,17 +94,20 @@ static char *touch(size_t bytes, int flags)
 
 static bool set_up(struct report *report, uid_t uid, gid_t gid)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
 	struct __user_cap_data_struct none[2] = { { 0 } };
 	char map[32];
 
-#define STEP(what)                                                                                \
-	do {                                                                                      \
-		if ((what) < 0) {                                                                 \
-			report->errnum = errno;                                                   \
-			(void)snprintf(report->failed, sizeof(report->failed), "%.60s", #what);   \
-			return false;                                                             \
-		}                                                                                 \
+#define STEP(what)                                                                      \
+	do {                                                                            \
+		if ((what) < 0) {                                                       \
+			report->errnum = errno;                                         \
+			(void)snprintf(report->failed, sizeof(report->failed), "%.60s", \
+				       #what);                                          \
+			return false;                                                   \
+		}                                                                       \
 	} while (0)
 	(void)fd_write_file(AT_FDCWD, "/proc/self/setgroups", "deny");
 	(void)snprintf(map, sizeof(map), "1000 %u 1", (unsigned)gid);
@@ -146,7 +153,8 @@ static void watch(const struct run *run, struct report *report)
 	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (supervise_begin(&s, &run->limits, proc, tmp, &err) < 0) {
-		(void)snprintf(report->failed, sizeof(report->failed), "begin: %.60s", err.msg);
+		(void)snprintf(report->failed, sizeof(report->failed), "begin: %.60s",
+			       err.msg);
 		report->errnum = err.errnum;
 		return;
 	}
@@ -186,7 +194,8 @@ static void watch(const struct run *run, struct report *report)
 
 static struct report supervised(const struct run *run)
 {
-	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD };
+	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS,
+				   .exit_signal = SIGCHLD };
 	struct report report = { .failed = "the namespaces" };
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
@@ -209,7 +218,8 @@ static struct report supervised(const struct run *run)
 	if (pid > 0)
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 	if (report.failed[0]) {
-		print_message("skipped: %s: %s\n", report.failed, strerror(report.errnum));
+		print_message("skipped: %s: %s\n", report.failed,
+			      strerror(report.errnum));
 		skip();
 	}
 	return report;
@@ -273,7 +283,8 @@ static void vfork_and_wait(void)
 static void shared_and_forgotten(void)
 {
 	size_t bytes = 40 * MIB;
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
 	size_t i;
 
 	for (i = 0; i < bytes; i += 4096) {
@@ -332,24 +343,29 @@ static void memory_cases(void **state)
 		{ "12 of 20 MB shared with six children", fork_sharing, 0, 20, false },
 		{ "12 MB of 20 written by a child again", fork_and_write, 0, 20, true },
 		{ "12 of 20 MB during vfork", vfork_and_wait, 0, 20, false },
-		{ "40 of 20 MB shared and mapped by nobody", shared_and_forgotten, 0, 20, true },
+		{ "40 of 20 MB shared and mapped by nobody", shared_and_forgotten, 0, 20,
+		  true },
 		{ "40 of 20 MB in a file", fill_tmpfs, 0, 20, true },
-		{ "40 of 20 MB by a thread without its leader", leader_leaves, 0, 20, true },
+		{ "40 of 20 MB by a thread without its leader", leader_leaves, 0, 20,
+		  true },
 		{ "5 of 10 MB under a strange name", a_name, 0, 10, false },
 	};
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const struct run run = { .limits = { .memory_bytes = cases[i].limit * MIB },
+		const struct run run = { .limits = { .memory_bytes = cases[i].limit *
+								     MIB },
 					 .inherited = cases[i].inherited * MIB,
 					 .ms = 2000,
 					 .program = cases[i].program };
 		struct report r = supervised(&run);
 
-		print_message("%-45s peak %5.1f MB, %4u ticks, %5.1f ms, own %.1f ms, says %d\n", cases[i].name,
-			      (double)r.usage.memory_peak_bytes / (double)MIB, r.ticks, (double)r.wall_us / 1000,
-			      (double)r.own_cpu_us / 1000, r.tick);
+		print_message(
+			"%-45s peak %5.1f MB, %4u ticks, %5.1f ms, own %.1f ms, says %d\n",
+			cases[i].name, (double)r.usage.memory_peak_bytes / (double)MIB,
+			r.ticks, (double)r.wall_us / 1000, (double)r.own_cpu_us / 1000,
+			r.tick);
 		if (cases[i].exceeds) {
 			assert_int_equal(r.tick, 0);
 			assert_true(r.usage.memory_peak_bytes > cases[i].limit * MIB);
@@ -442,7 +458,8 @@ static void wake_each_other(void)
 static void wake_in_a_ring(void)
 {
 	int i, k;
-	volatile pid_t *all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile pid_t *all = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	all[0] = getpid();
 	for (i = 1; i < 6; i++) {
@@ -485,9 +502,11 @@ static void held_turns(void **state)
 		struct report r = supervised(&run);
 		double got = (double)r.cpu_us * 100 / (double)r.wall_us;
 
-		print_message("%-25s %3u %%: %6.2f %% (counted %6.2f), %4u ticks, own %.2f %%\n", cases[i].name,
-			      cases[i].percent, got, (double)r.usage.cpu_us * 100 / (double)r.wall_us, r.ticks,
-			      (double)r.own_cpu_us * 100 / (double)r.wall_us);
+		print_message(
+			"%-25s %3u %%: %6.2f %% (counted %6.2f), %4u ticks, own %.2f %%\n",
+			cases[i].name, cases[i].percent, got,
+			(double)r.usage.cpu_us * 100 / (double)r.wall_us, r.ticks,
+			(double)r.own_cpu_us * 100 / (double)r.wall_us);
 		assert_true(r.tick > 0);
 		assert_true(got < cases[i].percent * 1.5 + 1);
 		assert_true(got > cases[i].percent * 0.5);
@@ -502,11 +521,13 @@ static void on_continue(int sig)
 static void wake_by_timers(void)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGCONT };
-	struct itimerspec often = { .it_interval = { .tv_nsec = 50000 }, .it_value = { .tv_nsec = 50000 } };
+	struct itimerspec often = { .it_interval = { .tv_nsec = 50000 },
+				    .it_value = { .tv_nsec = 50000 } };
 	timer_t timer;
 	int i;
 
-	/* With a handler, for the kernel rearms no timer whose signal is ignored (6.14). */
+	/* With a handler, for the kernel rearms no timer whose signal is ignored
+	 * (6.14). */
 	(void)signal(SIGCONT, on_continue);
 	for (i = 0; i < 16; i++) {
 		often.it_value.tv_nsec += 3000;
@@ -520,32 +541,41 @@ static void wake_by_timers(void)
 /* Held, or, if not, found out, and the caller ends it. */
 static void woken_by_timers(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 5 }, .ms = 4000, .program = wake_by_timers };
+	const struct run run = { .limits = { .cpu_percent = 5 },
+				 .ms = 4000,
+				 .program = wake_by_timers };
 	struct report r = supervised(&run);
 	double got = (double)r.cpu_us * 100 / (double)r.wall_us;
 
 	(void)state;
-	print_message("timers that wake: says %d after %.0f ms, had %.2f %%\n", r.tick, (double)r.wall_us / 1000, got);
+	print_message("timers that wake: says %d after %.0f ms, had %.2f %%\n", r.tick,
+		      (double)r.wall_us / 1000, got);
 	assert_true(r.tick == -EPERM || got < 8.5);
 }
 
 static void cannot_be_held(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 5 }, .ms = 15000, .woken = true, .program = spin };
+	const struct run run = { .limits = { .cpu_percent = 5 },
+				 .ms = 15000,
+				 .woken = true,
+				 .program = spin };
 	struct report r = supervised(&run);
 
 	(void)state;
-	print_message("woken from outside: says %d after %.0f ms\n", r.tick, (double)r.wall_us / 1000);
+	print_message("woken from outside: says %d after %.0f ms\n", r.tick,
+		      (double)r.wall_us / 1000);
 	assert_int_equal(r.tick, -EPERM);
 }
 
-/* The child has stopped itself; the parent spins in turns and in the end finds it still stopped. */
+/* The child has stopped itself; the parent spins in turns and in the end finds it still
+ * stopped. */
 static void stop_a_child(void)
 {
 	uint64_t until;
 	siginfo_t info = { 0 };
 	pid_t child = fork();
-	volatile bool *woken = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile bool *woken = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (child == 0) {
 		(void)raise(SIGSTOP);
@@ -559,7 +589,8 @@ static void stop_a_child(void)
 	until = now_us() + 600000;
 	while (now_us() < until)
 		;
-	if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_signo == SIGCHLD)
+	if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	    info.si_signo == SIGCHLD)
 		info.si_pid = info.si_code == CLD_EXITED ? child : 0;
 	if (info.si_code == CLD_EXITED)
 		_exit(2);
@@ -571,7 +602,9 @@ static void stop_a_child(void)
 
 static void stopped_by_itself(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 30 }, .ms = 5000, .program = stop_a_child };
+	const struct run run = { .limits = { .cpu_percent = 30 },
+				 .ms = 5000,
+				 .program = stop_a_child };
 	struct report r = supervised(&run);
 
 	(void)state;
@@ -588,7 +621,9 @@ static void stop_itself(void)
 
 static void stopped_alone(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 30, .memory_bytes = 10 * MIB }, .ms = 300,
+	const struct run run = { .limits = { .cpu_percent = 30,
+					     .memory_bytes = 10 * MIB },
+				 .ms = 300,
 				 .program = stop_itself };
 	struct report r = supervised(&run);
 
@@ -606,7 +641,9 @@ static void sleep_a_while(void)
 
 static void idle_is_cheap(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 50, .memory_bytes = 100 * MIB }, .ms = 1000,
+	const struct run run = { .limits = { .cpu_percent = 50,
+					     .memory_bytes = 100 * MIB },
+				 .ms = 1000,
 				 .program = sleep_a_while };
 	struct report r = supervised(&run);
 	double own = (double)r.own_cpu_us * 100 / (double)r.wall_us;
@@ -631,7 +668,9 @@ static void thirty_processes(void)
 
 static void many_are_cheap(void **state)
 {
-	const struct run run = { .limits = { .cpu_percent = 50, .memory_bytes = 100 * MIB }, .ms = 1000,
+	const struct run run = { .limits = { .cpu_percent = 50,
+					     .memory_bytes = 100 * MIB },
+				 .ms = 1000,
 				 .program = thirty_processes };
 	struct report r = supervised(&run);
 	double own = (double)r.own_cpu_us * 100 / (double)r.wall_us;
@@ -658,9 +697,11 @@ static void without_proc(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(without_proc),	  cmocka_unit_test(memory_cases),	cmocka_unit_test(held_turns),
-		cmocka_unit_test(woken_by_timers), cmocka_unit_test(cannot_be_held),	  cmocka_unit_test(stopped_by_itself),	cmocka_unit_test(stopped_alone),
-		cmocka_unit_test(idle_is_cheap), cmocka_unit_test(many_are_cheap),
+		cmocka_unit_test(without_proc),   cmocka_unit_test(memory_cases),
+		cmocka_unit_test(held_turns),     cmocka_unit_test(woken_by_timers),
+		cmocka_unit_test(cannot_be_held), cmocka_unit_test(stopped_by_itself),
+		cmocka_unit_test(stopped_alone),  cmocka_unit_test(idle_is_cheap),
+		cmocka_unit_test(many_are_cheap),
 	};
 
 	return cmocka_run_group_tests_name("supervise", tests, NULL, NULL);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: unit tests of the walls that a process puts around itself: capabilities, no_new_privs, rlimits, Landlock,
- *   seccomp. Each shows that the attack fails and that its control succeeds.
- * Process: one child a test; root or any user, who then gets what a test needs from a user namespace. Where there is
- *   none, or a kernel lacks a wall, the test is skipped and says why.
- * Invariants: nothing outlives a test: mounts are in a namespace of the child's own, its children die with it. */
+ * Purpose: unit tests of the walls that a process puts around itself: capabilities,
+ *   no_new_privs, rlimits, Landlock, seccomp. Each shows that the attack fails and that
+ *   its control succeeds.
+ * Process: one child a test; root or any user, who then gets what a test needs from a
+ *   user namespace. Where there is none, or a kernel lacks a wall, the test is skipped
+ *   and says why.
+ * Invariants: nothing outlives a test: mounts are in a namespace of the child's own, its
+ * children die with it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -45,13 +48,13 @@ enum { PASSED = 0, FAILED = 1, SKIPPED = 77 };
 
 static struct sbx_err err;
 
-#define CHECK(condition)                                                                                              \
-	do {                                                                                                          \
-		if (!(condition)) {                                                                                   \
-			(void)dprintf(2, "%s:%d: %s (errno %d, err \"%s\")\n", __FILE__, __LINE__, #condition, errno, \
-				      err.msg);                                                                       \
-			_exit(FAILED);                                                                                \
-		}                                                                                                     \
+#define CHECK(condition)                                                                 \
+	do {                                                                             \
+		if (!(condition)) {                                                      \
+			(void)dprintf(2, "%s:%d: %s (errno %d, err \"%s\")\n", __FILE__, \
+				      __LINE__, #condition, errno, err.msg);             \
+			_exit(FAILED);                                                   \
+		}                                                                        \
 	} while (0)
 #define CHECK_ERRNO(expression, number)                       \
 	do {                                                  \
@@ -113,7 +116,8 @@ static void write_file(const char *path, const char *text)
 	CHECK(fd >= 0 && fd_write_all(fd, text, strlen(text)) == 0);
 }
 
-/* In a new user namespace, seen there as uid and gid `inside`, with all capabilities over it. */
+/* In a new user namespace, seen there as uid and gid `inside`, with all capabilities over
+ * it. */
 static void enter_user_namespace(unsigned inside, int more_flags)
 {
 	unsigned uid = geteuid(), gid = getegid();
@@ -129,7 +133,8 @@ static void enter_user_namespace(unsigned inside, int more_flags)
 	CHECK(fd_write_file(AT_FDCWD, "/proc/self/gid_map", text) == 0);
 }
 
-/* Uid 0 with CAP_SYS_ADMIN: as it is for root, from a user namespace for others and for a root without it. */
+/* Uid 0 with CAP_SYS_ADMIN: as it is for root, from a user namespace for others and for a
+ * root without it. */
 static void be_root(int more_flags)
 {
 	if (geteuid() != 0 || unshare(CLONE_NEWUTS | more_flags) < 0)
@@ -140,7 +145,8 @@ static void be_root(int more_flags)
 
 static void exec_without_caps(void)
 {
-	(void)execl("/bin/grep", "grep", "-q", "^CapPrm:.0000000000000000$", "/proc/self/status", (char *)NULL);
+	(void)execl("/bin/grep", "grep", "-q", "^CapPrm:.0000000000000000$",
+		    "/proc/self/status", (char *)NULL);
 	_exit(99);
 }
 
@@ -153,8 +159,10 @@ static void check_no_caps(void)
 
 	CHECK(n > 0);
 	text[n] = '\0';
-	CHECK(strstr(text, "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
-			   "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n"));
+	CHECK(strstr(
+		text,
+		"CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+		"CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n"));
 	for (cap = 0; cap < 64; cap++)
 		CHECK(prctl(PR_CAPBSET_READ, cap) <= 0);
 }
@@ -197,7 +205,8 @@ static void body_caps_some(void)
 	CHECK_ERRNO(chroot("/"), EPERM);
 	for (cap = 0; cap < 64; cap++)
 		CHECK((prctl(PR_CAPBSET_READ, cap) > 0) == (cap == CAP_SYS_ADMIN));
-	/* CAP_SETPCAP is gone, so that what is left cannot be dropped from the bounding set any more: said, not hidden
+	/* CAP_SETPCAP is gone, so that what is left cannot be dropped from the bounding
+	 * set any more: said, not hidden
 	 */
 	CHECK(caps_keep(0, &err) == -EPERM);
 	CHECK(err.stage == SBX_AT_WALL && err.errnum == EPERM);
@@ -247,7 +256,8 @@ static void body_rlimits_values(void)
 {
 	const struct rlimits limits = { .open_files = 50 };
 	static const int small[] = { RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE };
-	struct rlimit stack = limit_of(RLIMIT_STACK), data = limit_of(RLIMIT_DATA), nproc = limit_of(RLIMIT_NPROC);
+	struct rlimit stack = limit_of(RLIMIT_STACK), data = limit_of(RLIMIT_DATA),
+		      nproc = limit_of(RLIMIT_NPROC);
 	rlim_t core = limit_of(RLIMIT_CORE).rlim_max;
 	size_t i;
 
@@ -261,8 +271,10 @@ static void body_rlimits_values(void)
 	for (i = 0; i < sizeof(small) / sizeof(small[0]); i++)
 		CHECK(limit_of(small[i]).rlim_max == 0);
 	/* what was 0 in the struct, and the stack, stay */
-	CHECK(limit_of(RLIMIT_STACK).rlim_cur == stack.rlim_cur && limit_of(RLIMIT_STACK).rlim_max == stack.rlim_max);
-	CHECK(limit_of(RLIMIT_DATA).rlim_cur == data.rlim_cur && limit_of(RLIMIT_NPROC).rlim_cur == nproc.rlim_cur);
+	CHECK(limit_of(RLIMIT_STACK).rlim_cur == stack.rlim_cur &&
+	      limit_of(RLIMIT_STACK).rlim_max == stack.rlim_max);
+	CHECK(limit_of(RLIMIT_DATA).rlim_cur == data.rlim_cur &&
+	      limit_of(RLIMIT_NPROC).rlim_cur == nproc.rlim_cur);
 	/* nothing inside raises one */
 	CHECK_ERRNO(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 51, 51 }), EPERM);
 	CHECK_ERRNO(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 50, 51 }), EPERM);
@@ -270,13 +282,16 @@ static void body_rlimits_values(void)
 
 static void body_rlimits_hard(void)
 {
-	const struct rlimits limits = { .open_files = 1000, .file_bytes = 1 << 20, .data_bytes = 1ull << 40 };
+	const struct rlimits limits = { .open_files = 1000,
+					.file_bytes = 1 << 20,
+					.data_bytes = 1ull << 40 };
 
 	set_hard(RLIMIT_NOFILE, 64);
 	set_hard(RLIMIT_FSIZE, 5000);
 	set_hard(RLIMIT_CORE, 0);
 	CHECK(rlimits_apply(&limits, &err) == 0);
-	CHECK(limit_of(RLIMIT_NOFILE).rlim_cur == 64 && limit_of(RLIMIT_NOFILE).rlim_max == 64);
+	CHECK(limit_of(RLIMIT_NOFILE).rlim_cur == 64 &&
+	      limit_of(RLIMIT_NOFILE).rlim_max == 64);
 	CHECK(limit_of(RLIMIT_FSIZE).rlim_max == 5000);
 	CHECK(limit_of(RLIMIT_CORE).rlim_max == 0);
 }
@@ -310,7 +325,8 @@ static void body_rlimits_files(void)
 
 static int maps(size_t bytes)
 {
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
 
 	if (at == MAP_FAILED)
 		return -1;
@@ -323,7 +339,8 @@ static void check_data(void)
 	const struct rlimits limits = { .open_files = 64, .data_bytes = 16 << 20 };
 
 	/* what is there already does not count */
-	CHECK(mmap(NULL, 48 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+	CHECK(mmap(NULL, 48 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0) != MAP_FAILED);
 	CHECK(maps(64 << 20) == 0);
 	CHECK(rlimits_apply(&limits, &err) == 0);
 	CHECK(limit_of(RLIMIT_DATA).rlim_cur == limit_of(RLIMIT_DATA).rlim_max);
@@ -360,7 +377,8 @@ static void body_rlimits_data_tight(void)
 	set_hard(RLIMIT_DATA, hard);
 	CHECK(caps_keep(0, &err) == 0);
 	CHECK(rlimits_apply(&limits, &err) == 0);
-	CHECK(limit_of(RLIMIT_DATA).rlim_max <= hard && limit_of(RLIMIT_DATA).rlim_max >= 1ull << 40);
+	CHECK(limit_of(RLIMIT_DATA).rlim_max <= hard &&
+	      limit_of(RLIMIT_DATA).rlim_max >= 1ull << 40);
 	/* no room left at all: it stays as tight as it was */
 	set_hard(RLIMIT_DATA, 4096);
 	CHECK(rlimits_apply(&limits, &err) == 0);
@@ -400,7 +418,8 @@ static void body_rlimits_processes(void)
 
 	/* Root of the initial namespace is exempt; a worker never is that. */
 	if (geteuid() == 0) {
-		CHECK(setresgid(61234, 61234, 61234) == 0 && setresuid(61234, 61234, 61234) == 0);
+		CHECK(setresgid(61234, 61234, 61234) == 0 &&
+		      setresuid(61234, 61234, 61234) == 0);
 	} else {
 		enter_user_namespace(1000, 0);
 		CHECK(caps_keep(0, &err) == 0);
@@ -417,13 +436,15 @@ static void bind_at(const char *from, const char *to)
 	CHECK(mount(from, to, NULL, MS_BIND | MS_REC, NULL) == 0);
 }
 
-/* A root as a jail has it, but writable and in the open, so that only Landlock can refuse what is tried. */
+/* A root as a jail has it, but writable and in the open, so that only Landlock can refuse
+ * what is tried. */
 static void enter_root(void)
 {
-	static const char *const dirs[] = {
-		"tmp", "work", "dev", "dev/shm", "etc", "usr", "grant", "grant/deep", "proc"
-	};
-	static const char *const nodes[] = { "null", "zero", "full", "random", "urandom" };
+	static const char *const dirs[] = { "tmp",     "work",       "dev",
+					    "dev/shm", "etc",        "usr",
+					    "grant",   "grant/deep", "proc" };
+	static const char *const nodes[] = { "null", "zero", "full", "random",
+					     "urandom" };
 	static const char *const links[] = { "bin", "lib", "lib64" };
 	char from[64], to[64];
 	size_t i;
@@ -432,7 +453,8 @@ static void enter_root(void)
 		skip_child("no Landlock in this kernel");
 	be_root(CLONE_NEWNS | CLONE_NEWNET);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	CHECK(mount("tmpfs", "/tmp", "tmpfs", 0, "size=4m,mode=0755") == 0 && chdir("/tmp") == 0);
+	CHECK(mount("tmpfs", "/tmp", "tmpfs", 0, "size=4m,mode=0755") == 0 &&
+	      chdir("/tmp") == 0);
 	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
 		CHECK(mkdir(dirs[i], 0755) == 0);
 	for (i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
@@ -499,8 +521,10 @@ static void body_landlock_files(void)
 	CHECK_ERRNO(mkfifo("/etc/fifo", 0600), EACCES);
 	if (landlock.abi >= 3)
 		CHECK_ERRNO(truncate("/etc/file", 0), EACCES);
-	/* EACCES by Landlock, or EPERM by the kernel where a user namespace gave the rights */
-	CHECK(mknod("/work/null", S_IFCHR | 0666, 0x103) < 0 && (errno == EACCES || errno == EPERM));
+	/* EACCES by Landlock, or EPERM by the kernel where a user namespace gave the
+	 * rights */
+	CHECK(mknod("/work/null", S_IFCHR | 0666, 0x103) < 0 &&
+	      (errno == EACCES || errno == EPERM));
 	CHECK_ERRNO(mount("tmpfs", "/work", "tmpfs", 0, NULL), EPERM);
 
 	/* the private directories are for everything */
@@ -510,13 +534,17 @@ static void body_landlock_files(void)
 	CHECK(can_open("/dev/shm/file", O_RDWR | O_CREAT | O_TRUNC) == 0);
 	CHECK(truncate("/work/a/file", 10) == 0);
 	if (landlock.abi >= 2)
-		CHECK(rename("/work/a/file", "/work/b/file") == 0 && unlink("/work/b/file") == 0);
+		CHECK(rename("/work/a/file", "/work/b/file") == 0 &&
+		      unlink("/work/b/file") == 0);
 	CHECK(symlink("x", "/work/link") == 0 && mkfifo("/work/fifo", 0600) == 0);
 	CHECK(unlink("/work/link") == 0 && rmdir("/work/b") == 0);
 
-	CHECK(can_open("/dev/null", O_RDWR | O_TRUNC) == 0 && can_open("/dev/full", O_RDWR) == 0);
-	CHECK(can_open("/dev/zero", O_RDWR) == 0 && can_open("/dev/urandom", O_RDWR) == 0);
-	CHECK(fd_read_all(open("/dev/random", O_RDONLY | O_CLOEXEC), block, sizeof(block)) == sizeof(block));
+	CHECK(can_open("/dev/null", O_RDWR | O_TRUNC) == 0 &&
+	      can_open("/dev/full", O_RDWR) == 0);
+	CHECK(can_open("/dev/zero", O_RDWR) == 0 &&
+	      can_open("/dev/urandom", O_RDWR) == 0);
+	CHECK(fd_read_all(open("/dev/random", O_RDONLY | O_CLOEXEC), block,
+			  sizeof(block)) == sizeof(block));
 	/* nodes, not their directory */
 	CHECK_ERRNO(can_open("/dev/other", O_WRONLY | O_CREAT), EACCES);
 }
@@ -549,14 +577,16 @@ static void body_landlock_grants(void)
 	CHECK(landlock_prepare(&landlock, &err) == 0);
 	CHECK(landlock_grant(&landlock, "/grant/deep", LANDLOCK_WRITE, &err) == 0);
 	CHECK(landlock_grant(&landlock, "/grant/read", LANDLOCK_READ, &err) == 0);
-	CHECK(landlock_grant(&landlock, "/etc/one", LANDLOCK_READ | LANDLOCK_WRITE, &err) == 0);
+	CHECK(landlock_grant(&landlock, "/etc/one", LANDLOCK_READ | LANDLOCK_WRITE,
+			     &err) == 0);
 	CHECK(landlock_grant(&landlock, "/none", LANDLOCK_READ, &err) == -ENOENT);
 	CHECK(err.stage == SBX_AT_GRANT);
 	CHECK(landlock_grant(&landlock, "/grant", 0, &err) == -EINVAL);
 	CHECK(landlock_grant(&landlock, "/grant", 8, &err) == -EINVAL);
 	confine(&landlock);
 	CHECK(can_open("/grant/deep/file", O_RDWR | O_TRUNC) == 0);
-	CHECK(can_open("/grant/deep/new", O_RDWR | O_CREAT) == 0 && unlink("/grant/deep/new") == 0);
+	CHECK(can_open("/grant/deep/new", O_RDWR | O_CREAT) == 0 &&
+	      unlink("/grant/deep/new") == 0);
 	CHECK(can_open("/etc/one", O_RDWR | O_TRUNC) == 0);
 	CHECK(can_open("/grant/read", O_RDONLY) == 0);
 	CHECK_ERRNO(can_open("/grant/read", O_RDWR), EACCES);
@@ -606,8 +636,8 @@ static void body_landlock_exec(void)
 	CHECK(nested(granted_exec) == 0);
 }
 
-/* Ends with its parent by a pipe: the signal of PR_SET_PDEATHSIG is the parent's, and does not leave the parent's
- * Landlock domain either. */
+/* Ends with its parent by a pipe: the signal of PR_SET_PDEATHSIG is the parent's, and
+ * does not leave the parent's Landlock domain either. */
 static pid_t start_sleeper(void)
 {
 	int ends[2];
@@ -680,8 +710,10 @@ static int try_bind(const struct sockaddr *address, socklen_t len, int keep[1])
 
 static void body_landlock_abstract(void)
 {
-	struct sockaddr_un outside = { .sun_family = AF_UNIX, .sun_path = "\0sbx-test-outside" };
-	struct sockaddr_un inside = { .sun_family = AF_UNIX, .sun_path = "\0sbx-test-inside" };
+	struct sockaddr_un outside = { .sun_family = AF_UNIX,
+				       .sun_path = "\0sbx-test-outside" };
+	struct sockaddr_un inside = { .sun_family = AF_UNIX,
+				      .sun_path = "\0sbx-test-inside" };
 	const struct sockaddr *to_outside = (const struct sockaddr *)&outside;
 	const struct sockaddr *to_inside = (const struct sockaddr *)&inside;
 	struct landlock landlock;
@@ -701,7 +733,8 @@ static void body_landlock_abstract(void)
 
 static void body_landlock_tcp(void)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY) };
+	struct sockaddr_in any = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_ANY) };
 	struct sockaddr_in there = { .sin_family = AF_INET,
 				     .sin_port = htons(9),
 				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -713,7 +746,8 @@ static void body_landlock_tcp(void)
 	if (landlock.abi < 4)
 		skip_child("Landlock's ABI is older than 4");
 	CHECK(try_bind((const struct sockaddr *)&any, sizeof(any), &fd) == 0);
-	/* the loopback of a new network namespace is down: refused by the network, not by a wall */
+	/* the loopback of a new network namespace is down: refused by the network, not by
+	 * a wall */
 	before = try_connect((const struct sockaddr *)&there, sizeof(there));
 	CHECK(before == -ENETUNREACH || before == -ECONNREFUSED);
 	confine(&landlock);
@@ -761,11 +795,12 @@ static void body_landlock_needs_no_new_privs(void)
 /* ---- seccomp ---- */
 
 /* getppid(2) gets `action`, all else is allowed. */
-#define FILTER(action)                                                                                               \
-	{                                                                                                            \
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),                               \
-			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1), BPF_STMT(BPF_RET | BPF_K, (action)), \
-			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),                                                \
+#define FILTER(action)                                                                 \
+	{                                                                              \
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)), \
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),        \
+			BPF_STMT(BPF_RET | BPF_K, (action)),                           \
+			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),                  \
 	}
 
 static long ask(void)
@@ -776,7 +811,8 @@ static long ask(void)
 static void body_seccomp(void)
 {
 	const struct sock_filter filter[] = FILTER(SECCOMP_RET_ERRNO | EDOM);
-	const struct sock_filter wrong[] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4096), BPF_STMT(BPF_RET | BPF_K, 0) };
+	const struct sock_filter wrong[] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4096),
+					     BPF_STMT(BPF_RET | BPF_K, 0) };
 	static const struct sock_filter many[BPF_MAXINSNS + 1];
 	char moved[sizeof(filter) + 1];
 	int listener = 5;
@@ -786,7 +822,8 @@ static void body_seccomp(void)
 	CHECK(caps_no_new_privs(&err) == 0);
 	CHECK(seccomp_apply(filter, 0, false, &listener, &err) == -EINVAL);
 	CHECK(seccomp_apply(NULL, 8, false, &listener, &err) == -EINVAL);
-	CHECK(seccomp_apply(filter, sizeof(filter) - 1, false, &listener, &err) == -EINVAL);
+	CHECK(seccomp_apply(filter, sizeof(filter) - 1, false, &listener, &err) ==
+	      -EINVAL);
 	CHECK(seccomp_apply(many, sizeof(many), false, &listener, &err) == -EINVAL);
 	CHECK(seccomp_apply(wrong, sizeof(wrong), false, &listener, &err) == -EINVAL);
 	CHECK(err.stage == SBX_AT_WALL && listener == 5);
@@ -853,7 +890,8 @@ static void body_seccomp_listener(void)
 		_exit(PASSED);
 	}
 	(void)close(supervisor_pair[1]);
-	CHECK(wire_recv(supervisor_pair[0], &done, 1, &listener, 1, &count) == 0 && count == 1);
+	CHECK(wire_recv(supervisor_pair[0], &done, 1, &listener, 1, &count) == 0 &&
+	      count == 1);
 	CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &ask_of) == 0);
 	CHECK(ask_of.data.nr == SYS_getppid && ask_of.pid == (__u32)pid);
 	answer.id = ask_of.id;

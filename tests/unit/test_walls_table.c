@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: unit tests of src/jail/walls.c and walls_probe.c: the table is whole, every probe answers with a sentence,
- *   leaves nothing behind and is quick; as the user that runs the test and, from root, as an ordinary one.
+ * Purpose: unit tests of src/jail/walls.c and walls_probe.c: the table is whole, every
+ *   probe answers with a sentence, leaves nothing behind and is quick; as the user that
+ *   runs the test and, from root, as an ordinary one.
  * Process: one and its children. */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,8 +51,10 @@ static void whole(void **state)
 		assert_int_equal(bits & walls[i].bit, 0);
 		assert_int_equal(walls[i].bit & (walls[i].bit - 1), 0);
 		bits |= walls[i].bit;
-		assert_true(walls[i].name[0] && walls[i].name_zh[0] && walls[i].enforced[0]);
-		assert_true(walls[i].probed_with[0] && walls[i].remedy[0] && walls[i].remedy_zh[0]);
+		assert_true(walls[i].name[0] && walls[i].name_zh[0] &&
+			    walls[i].enforced[0]);
+		assert_true(walls[i].probed_with[0] && walls[i].remedy[0] &&
+			    walls[i].remedy_zh[0]);
 		assert_non_null(walls[i].probe);
 	}
 	assert_int_equal(bits, WALL_ALL);
@@ -75,8 +78,9 @@ static int try_all(void)
 
 		began = now_us();
 		r = walls[i].probe(detail, sizeof(detail));
-		print_message("%5u %-18s %3d %6.2f ms  %s\n", (unsigned)geteuid(), walls[i].name, r,
-			      (double)(now_us() - began) / 1000, detail);
+		print_message("%5u %-18s %3d %6.2f ms  %s\n", (unsigned)geteuid(),
+			      walls[i].name, r, (double)(now_us() - began) / 1000,
+			      detail);
 		wrong += r > 0 || detail[0] == '\0' || now_us() - began > 2500000;
 		if (r == 0)
 			standing |= walls[i].bit;
@@ -87,7 +91,8 @@ static int try_all(void)
 	}
 	began = now_us();
 	quick = walls_standing();
-	print_message("walls_standing: %#x in %.2f ms\n", quick, (double)(now_us() - began) / 1000);
+	print_message("walls_standing: %#x in %.2f ms\n", quick,
+		      (double)(now_us() - began) / 1000);
 	wrong += quick != standing;
 	wrong += open_fds() != fds;
 	wrong += waitpid(-1, NULL, WNOHANG | __WALL) != -1 || errno != ECHILD;
@@ -124,8 +129,8 @@ static bool become_user(void)
 	return setresgid(1000, 1000, 1000) == 0 && setresuid(1000, 1000, 1000) == 0;
 }
 
-/* Where namespaces are refused the rest still answers, and nothing hangs: max_user_namespaces is the user
- * namespace's own to lower, and counts what is below. */
+/* Where namespaces are refused the rest still answers, and nothing hangs:
+ * max_user_namespaces is the user namespace's own to lower, and counts what is below. */
 static bool without_namespaces(void)
 {
 	uid_t uid = geteuid();
