@@ -6,12 +6,13 @@
  *   the subject stays empty and nothing else changes.
  * Trusts: the number and the arguments, which the kernel copied. Not what they point to:
  *   that is read once, bounded, made printable, and shown to people.
- * Invariants: no answer is ever "continue"; the answer is the table's errno and depends
- *   on no memory of the worker's; every call is answered whether or not it is told of. An
- *   engine that is gone leaves ENOSYS, by the kernel. */
+ * Invariants: no answer is ever "continue"; without a judge the answer is the table's
+ *   errno and depends on no memory of the worker's; every call is answered whether or not
+ *   it is told of. An engine that is gone leaves ENOSYS, by the kernel. */
 #include "engine/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ptrace.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -33,6 +34,7 @@
 #define AT_ONCE 64 /* answers to one wake-up: other listeners want their turn */
 #define AT_ONCE_DRAIN \
 	4096 /* a program has at most one waiting call for each of its threads */
+#define JUDGES_MAX 8u
 #define TOKEN 1000000u /* credit of one event; a microsecond earns per_second of it */
 
 struct notify {
@@ -48,6 +50,12 @@ struct notify {
 	uint64_t credit, credit_max, per_second, credit_at_us;
 	unsigned long long count, dropped;
 	bool *freed; /* within fn: where notify_free() leaves word */
+	struct judge {
+		int nr;
+		notify_judge_fn fn;
+		void *arg;
+	} judges[JUDGES_MAX];
+	size_t judge_count;
 };
 
 /* ---- what a call was about ---- */
@@ -257,13 +265,46 @@ static bool may_tell(struct notify *n)
 	return true;
 }
 
+/* False: fn has freed *n. */
+static bool pass_on(struct notify *n, struct notify_denial *denial)
+{
+	bool freed = false, *outer = n->freed;
+
+	denial->dropped = n->dropped;
+	n->dropped = 0;
+	n->freed = &freed;
+	n->fn(n->arg, denial);
+	if (!freed) {
+		n->freed = outer;
+		return true;
+	}
+	if (outer)
+		*outer = true;
+	return false;
+}
+
+/* A judge has it. */
+static bool is_taken(struct notify *n)
+{
+	const struct seccomp_data *data = &n->request->data;
+	struct notify_call call = { .id = n->request->id,
+				    .tid = (pid_t)n->request->pid,
+				    .nr = data->nr };
+
+	memcpy(call.args, data->args, sizeof(call.args));
+	for (size_t i = 0; i < n->judge_count; i++)
+		if (n->judges[i].nr == data->nr)
+			return n->judges[i].fn(n->judges[i].arg, &call);
+	return false;
+}
+
 /* Answers one. 1: answered; 0: nothing waits; -errno. fn may have freed *n: then
  * -ECANCELED. */
 static int answer_one(struct notify *n)
 {
 	struct pollfd ready = { .fd = n->listener, .events = POLLIN };
 	struct notify_denial denial = { 0 };
-	bool tell, freed = false, *outer = n->freed;
+	bool tell;
 
 	/* RECV would wait. */
 	if (poll(&ready, 1, 0) <= 0 || !(ready.revents & POLLIN))
@@ -273,6 +314,8 @@ static int answer_one(struct notify *n)
 		return errno == ENOENT || errno == EINTR
 			       ? 1
 			       : -errno; /* ENOENT: its task has just died */
+	if (is_taken(n))
+		return 1;
 	denial.call = filter_describe_call(n->request->data.nr,
 					   (const uint64_t *)n->request->data.args);
 	n->count++;
@@ -290,17 +333,7 @@ static int answer_one(struct notify *n)
 		n->dropped++;
 		return 1;
 	}
-	denial.dropped = n->dropped;
-	n->dropped = 0;
-	n->freed = &freed;
-	n->fn(n->arg, &denial);
-	if (!freed) {
-		n->freed = outer;
-		return 1;
-	}
-	if (outer)
-		*outer = true;
-	return -ECANCELED;
+	return pass_on(n, &denial) ? 1 : -ECANCELED;
 }
 
 static void on_listener(void *arg, uint32_t events)
@@ -395,4 +428,140 @@ void notify_free(struct notify **notify)
 	free(n->request);
 	free(n->response);
 	free(n);
+}
+
+/* ---- for those who judge ---- */
+
+int notify_judge(struct notify *n, int nr, notify_judge_fn fn, void *arg)
+{
+	if (n->judge_count == JUDGES_MAX)
+		return -ENOSPC;
+	n->judges[n->judge_count++] = (struct judge){ nr, fn, arg };
+	return 0;
+}
+
+int notify_answer(struct notify *n, uint64_t id, int64_t value, int errnum)
+{
+	memset(n->response, 0, n->response_size);
+	n->response->id = id;
+	n->response->val = errnum ? 0 : value;
+	n->response->error = -errnum;
+	return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, n->response) < 0 ? -errno : 0;
+}
+
+static int add_fd(struct notify *n, uint64_t id, int fd, unsigned flags, int target,
+		  bool cloexec)
+{
+	struct seccomp_notif_addfd add = {
+		.id = id,
+		.flags = flags,
+		.srcfd = (uint32_t)fd,
+		.newfd = (uint32_t)target,
+		.newfd_flags = cloexec ? O_CLOEXEC : 0,
+	};
+
+	return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
+}
+
+int notify_answer_fd(struct notify *n, uint64_t id, int fd, bool cloexec)
+{
+	return add_fd(n, id, fd, SECCOMP_ADDFD_FLAG_SEND, 0, cloexec);
+}
+
+int notify_place_fd(struct notify *n, uint64_t id, int fd, int target, bool cloexec)
+{
+	return add_fd(n, id, fd, SECCOMP_ADDFD_FLAG_SETFD, target, cloexec);
+}
+
+bool notify_is_valid(struct notify *n, uint64_t id)
+{
+	return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+int notify_read(struct notify *n, const struct notify_call *call, uint64_t address,
+		void *ret, size_t len)
+{
+	struct iovec local = { .iov_base = ret, .iov_len = len };
+	struct iovec remote = { .iov_base = (void *)(uintptr_t)address, .iov_len = len };
+	ssize_t got = process_vm_readv(call->tid, &local, 1, &remote, 1, 0);
+
+	/* Valid after the read: so the thread id was the caller's during it. */
+	if (!notify_is_valid(n, call->id))
+		return -ESRCH;
+	return got == (ssize_t)len ? 0 : -EFAULT;
+}
+
+ssize_t notify_read_path(struct notify *n, const struct notify_call *call,
+			 uint64_t address, char *ret, size_t size)
+{
+	size_t at = 0;
+
+	/* Page by page, since what lies behind the string's page may not be there. */
+	while (at < size) {
+		size_t part = 4096 - (size_t)((address + at) & 4095);
+		char *end;
+		int r;
+
+		if (part > size - at)
+			part = size - at;
+		r = notify_read(n, call, address + at, ret + at, part);
+		if (r < 0)
+			return r;
+		end = memchr(ret + at, '\0', part);
+		if (end)
+			return end - ret;
+		at += part;
+	}
+	return -ENAMETOOLONG;
+}
+
+/* pidfd_open(2) wants a process; the caller may be one of its threads. */
+static int open_process(pid_t tid)
+{
+	char path[48], text[1024];
+	_cleanup_fd_ int file = -1;
+	int fd = k_pidfd_open(tid, 0);
+	const char *line;
+	ssize_t len;
+
+	if (fd >= 0 || (errno != EINVAL && errno != ENOENT))
+		return fd < 0 ? -errno : fd;
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	len = file < 0 ? -errno : fd_read_all(file, text, sizeof(text) - 1);
+	if (len < 0)
+		return (int)len;
+	text[len] = '\0';
+	line = strstr(text, "\nTgid:\t");
+	fd = line ? k_pidfd_open((pid_t)strtol(line + 7, NULL, 10), 0) : -1;
+	return fd < 0 ? -ESRCH : fd;
+}
+
+int notify_take_fd(struct notify *n, const struct notify_call *call, int fd)
+{
+	_cleanup_fd_ int process = open_process(call->tid);
+	int taken, r;
+
+	if (process < 0)
+		return process;
+	taken = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+	r = taken < 0 ? -errno : 0;
+	if (!notify_is_valid(n, call->id)) {
+		fd_close(&taken);
+		return -ESRCH;
+	}
+	return r < 0 ? r : taken;
+}
+
+void notify_tell(struct notify *n, const struct filter_call *call, const char *subject)
+{
+	struct notify_denial denial = { .call = call };
+
+	n->count++;
+	if (!may_tell(n)) {
+		n->dropped++;
+		return;
+	}
+	printable(subject, strlen(subject), denial.subject, sizeof(denial.subject));
+	(void)pass_on(n, &denial);
 }
