@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
 #include <linux/securebits.h>
@@ -29,7 +30,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +38,7 @@
 #include "base/kernel.h"
 #include "base/wire.h"
 #include "daemon/broker.h"
+#include "daemon/claim.h"
 #include "daemon/view.h"
 #include "jail/caps.h"
 #include "zygote/messages.h"
@@ -48,7 +49,7 @@
 struct broker {
 	struct broker_hello hello;
 	uid_t engine_uid;
-	int claim_fd; /* the abstract socket that says that this instance lives */
+	struct claim claim;
 	int engine_pidfd;
 	int sync_fd, mover_fd;
 	bool has_door, has_listener; /* the role's descriptors that were given */
@@ -56,76 +57,55 @@ struct broker {
 
 /* ---- which instance we are ---- */
 
-static socklen_t claim_name(const char *id, struct sockaddr_un *ret)
+/* Root as it is meant here: it can give away ids, build the engine's view, and the ids
+ * exist. A root that cannot (in a container, or of a user namespace of one id) is served
+ * like an ordinary user. */
+static bool is_root(void)
 {
-	int n;
+	static const char *const maps[] = { "/proc/self/uid_map", "/proc/self/gid_map" };
+	const uint64_t wanted = 1ull << CAP_SYS_ADMIN | 1ull << CAP_SETUID |
+				1ull << CAP_SETGID | 1ull << CAP_SETPCAP |
+				1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE;
+	const uint64_t first = IDS_BASE,
+		       last = IDS_BASE + (uint64_t)INSTANCES * IDS_PER_INSTANCE - 1;
 
-	memset(ret, 0, sizeof(*ret));
-	ret->sun_family = AF_UNIX;
-	n = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1,
-		     "interpreter-sandbox/%s", id);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
-}
+	if (geteuid() != 0 || (caps_effective() & wanted) != wanted)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_free_ char *text = NULL;
+		unsigned long inside, outside, count;
+		bool covered = false;
+		size_t len;
 
-/* An abstract name lives as long as the socket that has it, so nothing is left of an
- * instance that was killed. */
-static int claim(const char *id)
-{
-	struct sockaddr_un name;
-	socklen_t len = claim_name(id, &name);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&name, len) < 0) {
-		int r = -errno;
-
-		(void)close(fd);
-		return r;
+		if (fd_read_file(AT_FDCWD, maps[i], 65536, &text, &len) < 0)
+			return false;
+		for (const char *line = text; line; line = strchr(line, '\n')) {
+			line += *line == '\n';
+			if (sscanf(line, "%lu %lu %lu", &inside, &outside, &count) == 3)
+				covered |= inside <= first && last < inside + count;
+		}
+		if (!covered)
+			return false;
 	}
-	return fd;
+	return true;
 }
 
-static bool instance_alive(void *arg, const char *id)
+static int claim_instance(struct broker *b, struct sbx_err *err)
 {
-	struct sockaddr_un name;
-	socklen_t len = claim_name(id, &name);
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	(void)arg;
-	/* When in doubt it lives: a stale group is a nuisance, a living one's removal a
-	 * fault. */
-	return fd < 0 || connect(fd, (struct sockaddr *)&name, len) == 0 ||
-	       errno != ECONNREFUSED;
-}
-
-static int claim_instance(struct broker *b, char id[32], struct sbx_err *err)
-{
-	uint32_t n;
+	char prefix[16];
+	int r;
 
 	if (!b->hello.root) {
-		for (n = 0; n < 4096; n++) {
-			(void)snprintf(id, 32, "u%u-%u", (unsigned)getuid(), n);
-			b->claim_fd = claim(id);
-			if (b->claim_fd >= 0)
-				return 0;
-		}
-		return err_set(err, SBX_AT_ENGINE, EADDRINUSE,
-			       "no name is free for this instance");
+		(void)snprintf(prefix, sizeof(prefix), "u%ux", (unsigned)getuid());
+		return claim_take(&b->claim, prefix, 1024, err);
 	}
-	for (n = 0; n < INSTANCES; n++) {
-		(void)snprintf(id, 32, "r%u", n);
-		b->claim_fd = claim(id);
-		if (b->claim_fd < 0)
-			continue;
-		b->hello.ids_base = IDS_BASE + n * IDS_PER_INSTANCE;
-		/* A uid in no use by anyone but the instance, and not mapped into any
-		 * jail. */
-		b->engine_uid = b->hello.ids_base + IDS_PER_INSTANCE - 1;
-		return 0;
-	}
-	return err_set(err, SBX_AT_ENGINE, EADDRINUSE,
-		       "all %d instances of this machine are in use", INSTANCES);
+	r = claim_take(&b->claim, "r", INSTANCES, err);
+	if (r < 0)
+		return r;
+	b->hello.ids_base = IDS_BASE + b->claim.number * IDS_PER_INSTANCE;
+	/* A uid in no use by anyone but the instance, and not mapped into any jail. */
+	b->engine_uid = b->hello.ids_base + IDS_PER_INSTANCE - 1;
+	return 0;
 }
 
 /* ---- requests ---- */
@@ -563,6 +543,11 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 				      strerror(errno));
 			_exit(126);
 		}
+	} else if (getuid() == 0 && caps_keep(1ull << CAP_SETFCAP, &err) < 0) {
+		/* user_namespaces(7): without it (5.12) id 0 cannot be mapped into a
+		 * namespace, and there may be no other. */
+		(void)fprintf(stderr, "sandbox: dropping capabilities: %s\n", err.msg);
+		_exit(126);
 	}
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		_exit(126);
@@ -646,13 +631,10 @@ static int occupy(int fd, bool *ret_given)
 
 int broker_main(int argc, char **argv)
 {
-	struct broker b = {
-		.claim_fd = -1, .engine_pidfd = -1, .sync_fd = -1, .mover_fd = -1
-	};
+	struct broker b = { .engine_pidfd = -1, .sync_fd = -1, .mover_fd = -1 };
 	struct sbx_err err = { 0 };
 	siginfo_t info = { 0 };
 	pthread_t mover;
-	char id[32];
 	bool asked = false;
 	int status = 125;
 
@@ -670,14 +652,14 @@ int broker_main(int argc, char **argv)
 	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 ||
 	    occupy(ROLE_LISTEN_FD, &b.has_listener) < 0)
 		return 125;
-	b.hello.root = geteuid() == 0;
+	b.hello.root = is_root();
 	b.hello.starter_uid = getuid();
 	b.hello.starter_gid = getgid();
 	b.engine_uid = getuid();
-	if (claim_instance(&b, id, &err) < 0)
+	if (claim_instance(&b, &err) < 0)
 		goto failed;
-	cgroup_host_make(&b.hello.cgroup, id, b.engine_uid, instance_alive, NULL,
-			 b.hello.why_no_cgroup);
+	cgroup_host_make(&b.hello.cgroup, b.claim.id, b.engine_uid, claim_is_alive,
+			 &b.claim, b.hello.why_no_cgroup);
 	if (start_engine(&b, &err) < 0)
 		goto failed;
 	if (wire_send(b.sync_fd, &b.hello, sizeof(b.hello), NULL, 0) < 0 ||

@@ -122,6 +122,13 @@ int caps_keep(uint64_t keep, struct sbx_err *err)
 	return check(keep, err);
 }
 
+uint64_t caps_effective(void)
+{
+	struct caps now;
+
+	return caps_get(&now) < 0 ? 0 : now.effective;
+}
+
 int caps_no_new_privs(struct sbx_err *err)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
