@@ -140,6 +140,27 @@ static int make_id(char id[33])
 	return 0;
 }
 
+static int copy_files(struct execution *x, const struct execution_request *request)
+{
+	x->files = calloc(request->file_count + 1, sizeof(*x->files));
+	if (!x->files)
+		return -ENOMEM;
+	for (size_t i = 0; i < request->file_count; i++) {
+		const struct execution_file *from = &request->files[i];
+		char *name = strdup(from->name), *data = malloc(from->len + 1);
+
+		if (!name || !data) {
+			free(name);
+			free(data);
+			return -ENOMEM;
+		}
+		if (from->len > 0)
+			memcpy(data, from->data, from->len);
+		x->files[x->file_count++] = (struct execution_file){ name, data, from->len };
+	}
+	return 0;
+}
+
 static int copy_request(struct execution *x, const struct execution_request *request,
 			struct sbx_err *err)
 {
@@ -150,7 +171,7 @@ static int copy_request(struct execution *x, const struct execution_request *req
 	x->cwd = request->cwd ? strdup(request->cwd) : NULL;
 	x->stdin_data = malloc(request->stdin_len + 1);
 	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) ||
-	    make_id(x->id) < 0)
+	    make_id(x->id) < 0 || copy_files(x, request) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	memcpy(x->code, request->code, request->code_len);
 	x->code_len = request->code_len;
