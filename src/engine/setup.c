@@ -210,7 +210,8 @@ static int put_files(struct execution *x, struct sbx_err *err)
 
 static unsigned tree_flags(const struct execution *x, const struct grant *grant)
 {
-	return (grant->writable ? TREE_WRITABLE : 0) |
+	return TREE_ANY | (grant->writable ? TREE_WRITABLE : 0) |
+	       (x->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
 	       (x->policy.allow_subprocess ? TREE_EXEC : 0);
 }
 
@@ -237,7 +238,8 @@ static void on_tree(void *arg, const void *reply, int fd)
 	grant->call = NULL;
 	if (r->err.stage != SBX_AT_NONE) {
 		err = r->err;
-		err.stage = SBX_AT_GRANT;
+		if (err.stage != SBX_AT_WALL)
+			err.stage = SBX_AT_GRANT;
 		(void)snprintf(err.field, sizeof(err.field), "allowed_directories");
 		fd_close(&fd);
 		execution_fault(x, &err);

@@ -35,6 +35,7 @@
 #define COLLECT_US 300000u /* and for a look at what they left */
 
 struct init {
+	const struct root *root;
 	int control_fd, signal_fd, proc_fd;
 	struct root_view view;
 	bool supervising;
@@ -231,7 +232,8 @@ static void handle(struct init *init)
 	case INIT_GRANT:
 		r = tree < 0 ? err_set_plain(&err, SBX_AT_GRANT, EBADF,
 					     "a grant without its tree")
-			     : root_grant(&init->view, tree, request.path, &err);
+			     : root_grant(init->root, &init->view, tree, request.path,
+					  &err);
 		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
 		break;
 	case INIT_SEAL:
@@ -320,6 +322,7 @@ _Noreturn void init_main(const struct init_start *start)
 	sigset_t all;
 	char go;
 
+	init.root = start->root;
 	init.control_fd = start->control_fd;
 	init.view = (struct root_view){ -1, -1 };
 	/* The jailer's end closing means that it failed to map us. */
