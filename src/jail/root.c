@@ -581,6 +581,9 @@ static int put_inner(const struct root_inner *inner, int count, struct sbx_err *
 	for (int i = 0; i < count; i++) {
 		_cleanup_fd_ int point = open_plain(AT_FDCWD, inner[i].target, O_PATH);
 
+		/* A venv's lib64 is a symlink to its lib, which is here. */
+		if (point < 0 && errno == ELOOP)
+			continue;
 		if (point < 0 ||
 		    move_mount(inner[i].fd, "", point, "",
 			       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
@@ -637,15 +640,14 @@ int root_grant(const struct root *root, const struct root_view *view, int tree_f
 				     "malformed grant, or a path longer than 1023 bytes");
 	for (uint32_t i = 0; i < root->count; i++) {
 		const struct root_entry *entry = &root->entries[i];
-		bool same = strcmp(path, entry->target) == 0;
 
-		if (entry->kind != ROOT_TREE || (!same && !is_below(path, entry->target)))
+		if (entry->kind != ROOT_TREE || (strcmp(path, entry->target) != 0 &&
+						 !is_below(path, entry->target)))
 			continue;
 		/* Mounted over, its libraries could not be loaded any more. */
 		if (fs.f_flag & ST_RDONLY)
 			return 0;
-		if (same)
-			return err_set_plain(
+		return err_set_plain(
 				err, SBX_AT_GRANT, EROFS,
 				"what every program runs from cannot be granted "
 				"for writing");
