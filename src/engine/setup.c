@@ -231,11 +231,13 @@ static void on_tree(void *arg, const void *reply, int fd)
 			else
 				grant = &x->grants[i];
 		}
+	/* It is freed behind us, whatever becomes of the run. */
+	if (grant)
+		grant->call = NULL;
 	if (!grant || x->state != SETUP) {
 		fd_close(&fd);
 		return;
 	}
-	grant->call = NULL;
 	if (r->err.stage != SBX_AT_NONE) {
 		err = r->err;
 		if (err.stage != SBX_AT_WALL)
