@@ -107,7 +107,7 @@ open('top', 'w').write('x')
 for i in range(1000):
     os.mkdir('d')
     os.chdir('d')
-    if i == 20:
+    if i in (20, 40):
         open('deep', 'w').write('x')
 open('deepest', 'w').write('x')
 """, **OPEN)
@@ -173,12 +173,6 @@ time.sleep(0.2)
     assert ran.seconds < 20
     if (out / "a").exists():
         assert (out / "a").read_text() in ("good", "") and not (out / "a").is_symlink()
-
-
-def test_runs_without_files_ask_nobody(program):
-    """The control of cost: the same run with and without a file, both short."""
-    quick = min(program("1", **OPEN)["usage"]["wall_ms"] for _ in range(3))
-    assert quick < 200
 
 
 def test_out_directory_is_new_or_empty(tmp_path):
