@@ -3,6 +3,7 @@
  * claim but that it is bounded.
  * Invariants: `source` is set by the engine's own code only; the list is bounded in
  * number and in text. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "engine/events.h"
@@ -28,6 +29,8 @@ static bool same(const json_t *a, const json_t *b)
 const json_t *events_add(struct events *events, uint64_t at_ms, const struct event *event)
 {
 	uint64_t count = event->count ? event->count : 1;
+	bool claim = strcmp(event->source, "python") == 0;
+	size_t alike = 0;
 	json_t *made, *old;
 	size_t i;
 
@@ -43,6 +46,11 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 			 (json_int_t)count);
 	json_array_foreach(events->list, i, old)
 	{
+		if (strcmp(json_string_value(json_object_get(old, "source")),
+			   event->source) == 0 &&
+		    (claim || strcmp(json_string_value(json_object_get(old, "kind")),
+				     event->kind) == 0))
+			alike++;
 		if (!same(old, made))
 			continue;
 		count += (uint64_t)json_integer_value(json_object_get(old, "count"));
@@ -50,7 +58,8 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 		json_decref(made);
 		return NULL;
 	}
-	if (!made || json_array_size(events->list) >= EVENTS_MAX) {
+	if (!made || json_array_size(events->list) >= EVENTS_MAX ||
+	    alike >= (claim ? EVENTS_CLAIMS_MAX : EVENTS_KIND_MAX)) {
 		events->dropped += count;
 		json_decref(made);
 		return NULL;
@@ -78,7 +87,9 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 	event.rule = json_string_value(json_object_get(claim, "rule"));
 	event.remedy = json_string_value(json_object_get(claim, "remedy"));
 	event.line = (long)json_integer_value(json_object_get(claim, "line"));
-	event.count = (uint64_t)json_integer_value(json_object_get(claim, "count"));
+	if (json_integer_value(json_object_get(claim, "count")) > 0)
+		event.count = (uint64_t)json_integer_value(
+			json_object_get(claim, "count"));
 	if (event.count > 1u << 30)
 		event.count = 1u << 30;
 	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) &&

@@ -8,7 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EVENTS_MAX 200u      /* different ones kept; further ones are counted only */
+#define EVENTS_MAX 400u /* different ones kept; further ones are counted only */
+#define EVENTS_CLAIMS_MAX \
+	100u /* of these what the program says: it shall not crowd out what was seen */
+#define EVENTS_KIND_MAX \
+	20u /* of one kind that we saw: nor shall one of its deeds another */
 #define EVENTS_TEXT_MAX 512u /* of a subject or remedy, bytes */
 
 struct events {
