@@ -168,7 +168,8 @@ void cli_files_write(struct cli_files *files, const char *path, const void *data
 		return;
 	dir = open_parent(files->out_fd, path, &name);
 	if (dir >= 0)
-		fd = open_below(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0666);
+		fd = open_below(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW,
+				0666);
 	r = fd < 0 ? -errno : fd_write_all(fd, data, len);
 	if (r == 0) {
 		files->written++;
