@@ -150,12 +150,35 @@ def _whole(tagged: Any, depth: int) -> int:
 
 
 def _read_dict(tagged: dict[str, Any], depth: int) -> dict[Any, Any]:
-    value = {}
+    value: dict[Any, Any] = {}
+    pairs: list[tuple[Any, Any]] = []
     for pair in _get(tagged, "items", list):
         if not isinstance(pair, list) or len(pair) != 2:
             raise _Malformed("pair")
-        value[_decode(pair[0], depth - 1)] = _decode(pair[1], depth - 1)
+        pairs.append((_decode(pair[0], depth - 1), _decode(pair[1], depth - 1)))
+    _check_hashes(key for key, _ in pairs)
+    value.update(pairs)
     return value
+
+
+#: Different keys that may share one hash: a program can choose integers so that all do, and a set or dict of them
+#: takes quadratic time of the caller's interpreter.
+_SAME_HASH_MAX = 64
+
+
+def _check_hashes(keys: Iterable[Any]) -> None:
+    seen: dict[int, int] = {}
+    for key in keys:
+        slot = hash(key)
+        seen[slot] = seen.get(slot, 0) + 1
+        if seen[slot] > _SAME_HASH_MAX:
+            raise _Malformed("keys")
+
+
+def _hashable(tagged: dict[str, Any], depth: int) -> list[Any]:
+    items = _items(tagged, depth)
+    _check_hashes(items)
+    return items
 
 
 def _zone(tagged: dict[str, Any]) -> datetime.tzinfo | None:
@@ -516,8 +539,8 @@ _READERS: dict[str, Callable[[dict[str, Any], int], Any]] = {
     ),
     "list": _items,
     "tuple": lambda tagged, depth: tuple(_items(tagged, depth)),
-    "set": lambda tagged, depth: set(_items(tagged, depth)),
-    "frozenset": lambda tagged, depth: frozenset(_items(tagged, depth)),
+    "set": lambda tagged, depth: set(_hashable(tagged, depth)),
+    "frozenset": lambda tagged, depth: frozenset(_hashable(tagged, depth)),
     "dict": _read_dict,
     "range": _read_range,
     "datetime": _read_datetime,

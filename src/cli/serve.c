@@ -120,6 +120,8 @@ static int clear_stale(const struct sockaddr_un *address)
 
 static int listen_here(struct server *server, const char *path)
 {
+	/* Its name appears when it listens: a client that waits for it may connect. */
+	struct sockaddr_un unready = { .sun_family = AF_UNIX };
 	_cleanup_fd_ int lock = -1;
 	struct stat st;
 	mode_t before;
@@ -140,16 +142,22 @@ static int listen_here(struct server *server, const char *path)
 	if (server->fd < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
 	/* Nobody else's from the first moment, not only after a chmod. */
+	if ((size_t)snprintf(unready.sun_path, sizeof(unready.sun_path), "%s.%d", path,
+			     (int)getpid()) >= sizeof(unready.sun_path))
+		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: the path is too long",
+				path);
 	before = umask(0177);
-	r = bind(server->fd, (const struct sockaddr *)&server->address,
-		 sizeof(server->address));
+	r = bind(server->fd, (const struct sockaddr *)&unready, sizeof(unready));
 	(void)umask(before);
-	if (r < 0 || lstat(path, &st) < 0)
+	if (r < 0 || lstat(unready.sun_path, &st) < 0)
 		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
+	if (listen(server->fd, SOMAXCONN) < 0 || rename(unready.sun_path, path) < 0) {
+		r = errno;
+		(void)unlink(unready.sun_path);
+		return cli_fail(EXIT_OUR_FAULT, "serve: %s: %s", path, strerror(r));
+	}
 	server->dev = st.st_dev;
 	server->ino = st.st_ino;
-	if (listen(server->fd, SOMAXCONN) < 0)
-		return cli_fail(EXIT_OUR_FAULT, "serve: listen: %s", strerror(errno));
 	return 0;
 }
 

@@ -76,10 +76,11 @@ static const char *limits_kept_by(const struct execution *x)
 	return host->version == CGROUP_NONE ? "rlimit+supervised" : cgroup_name(host);
 }
 
-static void limit_event(struct execution *x, const char *field, const char *text)
+static void limit_event(struct execution *x, const char *source, const char *field,
+			const char *text)
 {
 	char remedy[96];
-	struct event event = { .source = "supervisor",
+	struct event event = { .source = source,
 			       .kind = "limit",
 			       .subject = text,
 			       .rule = field,
@@ -98,28 +99,33 @@ static void limit_event(struct execution *x, const char *field, const char *text
  * misses nothing. */
 static void note_verdict(struct execution *x, const struct outcome_facts *facts)
 {
+	/* Without a cgroup it rests on the interpreter's word where nobody stopped it. */
+	const char *source = facts->stop == STOP_NONE && facts->oom_kills == 0 &&
+					     facts->supervised
+				     ? "python"
+				     : "supervisor";
 	json_t *error = NULL;
 	enum sbx_status status = outcome_status(facts, &error);
 
 	json_decref(error);
 	switch (status) {
 	case SBX_TIMEOUT:
-		limit_event(x, "max_execution_time", "wall time");
+		limit_event(x, source, "max_execution_time", "wall time");
 		break;
 	case SBX_MEMORY:
-		limit_event(x, "max_memory_mb", "memory");
+		limit_event(x, source, "max_memory_mb", "memory");
 		break;
 	case SBX_CPU:
-		limit_event(x, "max_cpu_time", "CPU time");
+		limit_event(x, source, "max_cpu_time", "CPU time");
 		break;
 	case SBX_PROCESSES:
-		limit_event(x, "max_processes", "processes and threads");
+		limit_event(x, source, "max_processes", "processes and threads");
 		break;
 	case SBX_OUTPUT:
-		limit_event(x, "max_output_bytes", "output");
+		limit_event(x, source, "max_output_bytes", "output");
 		break;
 	case SBX_DISK:
-		limit_event(x, "max_disk_mb", "private disk");
+		limit_event(x, source, "max_disk_mb", "private disk");
 		break;
 	case SBX_OK:
 	case SBX_ERROR:
@@ -149,6 +155,19 @@ static bool is_refusal(const struct execution *x)
 		return false;
 	return (x->fault.stage >= SBX_AT_USAGE && x->fault.stage <= SBX_AT_INTERPRETER) ||
 	       x->fault.stage == SBX_AT_BUSY;
+}
+
+/* What was passed between the last look and the end counts as well. */
+static enum outcome_stop late_stop(const struct execution *x)
+{
+	if (x->stop != STOP_NONE)
+		return x->stop;
+	if (x->has_stdio && x->stdio.flooded)
+		return STOP_OUTPUT;
+	if (x->has_meter && x->policy.max_cpu_time > 0 &&
+	    (double)x->meter.usage.cpu_us >= x->policy.max_cpu_time * 1e6)
+		return STOP_CPU;
+	return STOP_NONE;
 }
 
 static void finish(struct execution *x)
@@ -188,6 +207,7 @@ static void finish(struct execution *x)
 		facts.memory_peak_bytes = x->meter.usage.memory_peak_bytes;
 		facts.processes_peak = x->meter.usage.processes_peak;
 	}
+	facts.stop = late_stop(x);
 	facts.supervised = supervised;
 	facts.disk_used_bytes = x->disk_used_bytes;
 	facts.disk_used_inodes = x->disk_used_inodes;
@@ -259,7 +279,7 @@ static void look_at_disk(struct execution *x)
 
 	if (fd_pidfd_host_pid(worker_init_pidfd(x->worker), &pid) < 0)
 		return;
-	(void)snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/dev/shm", (int)pid);
 	if (statfs(path, &fs) < 0)
 		return;
 	x->disk_used_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;

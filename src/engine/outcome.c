@@ -210,8 +210,8 @@ static enum sbx_status status_of_cause(const struct outcome_facts *f, const char
 		return SBX_MEMORY;
 	if (strcmp(cause, "processes") == 0 &&
 	    (f->processes_refused > 0 ||
-	     (uint64_t)f->processes_peak * (f->supervised ? 4 : 1) >=
-		     (uint64_t)f->policy->max_processes))
+	     (f->supervised ? f->processes_peak > 1
+			    : f->processes_peak >= (uint64_t)f->policy->max_processes)))
 		return SBX_PROCESSES;
 	if (strcmp(cause, "disk") == 0 &&
 	    (f->disk_used_bytes >= disk / 2 ||

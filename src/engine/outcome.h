@@ -33,7 +33,8 @@ struct outcome_facts {
 	uint64_t memory_peak_bytes, disk_used_bytes, disk_used_inodes, disk_inodes;
 	uint32_t processes_peak;
 	/* Rlimits keep memory and processes, and leave no count of what they refused: a
-	 * MemoryError comes from there, and processes are sampled. */
+	 * MemoryError is believed to come from there, EAGAIN too once there was more than
+	 * one process. */
 	bool supervised;
 	size_t denials; /* events of denied operations, of any source */
 };

@@ -161,11 +161,11 @@ static void preload_one(const char *given)
 	if (!module && optional && not_installed(name))
 		return;
 	if (!module || (strcmp(name, "matplotlib") == 0 && warm_matplotlib() < 0))
-		give_up_python(SBX_AT_ZYGOTE, "preloading ", name);
+		give_up_python(SBX_AT_POLICY, "preload: ", name);
 	/* No effect but this check: unshare(2) refuses it to a process with threads. */
 	if (unshare(CLONE_THREAD) < 0) {
 		(void)err_set(
-			&err, SBX_AT_ZYGOTE, 0,
+			&err, SBX_AT_POLICY, 0,
 			"preload: %.100s starts threads, and a process with threads cannot be forked; "
 			"take it out of preload",
 			name);
