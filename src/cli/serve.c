@@ -141,11 +141,11 @@ static int listen_here(struct server *server, const char *path)
 	server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server->fd < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
-	/* Nobody else's from the first moment, not only after a chmod. */
 	if ((size_t)snprintf(unready.sun_path, sizeof(unready.sun_path), "%s.%d", path,
 			     (int)getpid()) >= sizeof(unready.sun_path))
 		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: the path is too long",
 				path);
+	/* Nobody else's from the first moment, not only after a chmod. */
 	before = umask(0177);
 	r = bind(server->fd, (const struct sockaddr *)&unready, sizeof(unready));
 	(void)umask(before);

@@ -661,13 +661,27 @@ static bool exact_is_stale(const struct state *st, const struct look *look, uint
 	return grown > 0 && now >= st->exact_at_us + SHARED_AGE_US;
 }
 
+/* For the record, where the limit is far: what each process has beyond what the worker had
+ * at the baseline, which its forks share with it. Pages of that which a fork has written
+ * since are missed; the sum of all, which counts them, counts every shared page again. */
+static uint64_t apart(const struct state *st, const struct look *look)
+{
+	uint32_t n = in_table(look), i;
+	uint64_t sum = 0;
+
+	for (i = 0; i < n; i++)
+		if (!table[i].duplicate)
+			sum += above(table[i].anon_bytes, st->anon_base);
+	return sum;
+}
+
 /* 1: exceeded, 0: within, -errno. */
 static int check_memory(struct supervise *s, struct look *look, uint64_t now,
 			uint64_t *ret_room)
 {
 	struct state *st = state_of(s);
 	uint64_t limit = s->limits.memory_bytes, tmpfs = 0, fixed, lower, upper, best,
-		 used;
+		 used, told;
 	int r;
 
 	r = tmpfs_bytes(st, &tmpfs);
@@ -710,9 +724,10 @@ static int check_memory(struct supervise *s, struct look *look, uint64_t now,
 	if (best < lower)
 		best = lower;
 	s->usage.tmpfs_bytes = tmpfs;
-	s->usage.memory_bytes = best;
-	if (best > s->usage.memory_peak_bytes)
-		s->usage.memory_peak_bytes = best;
+	told = look->count > 1 && upper <= limit ? apart(st, look) + fixed : best;
+	s->usage.memory_bytes = told < lower ? lower : told;
+	if (s->usage.memory_bytes > s->usage.memory_peak_bytes)
+		s->usage.memory_peak_bytes = s->usage.memory_bytes;
 	*ret_room = limit ? above(limit, best) : UINT64_MAX;
 	return limit && best > limit;
 }
