@@ -3,16 +3,66 @@
  * claim but that it is bounded.
  * Invariants: `source` is set by the engine's own code only; the list is bounded in
  * number and in text. */
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/events.h"
 #include "engine/outcome.h"
+#include "policy/policy.h"
 
 static json_t *text_or_null(const char *text)
 {
 	size_t len = text ? strnlen(text, EVENTS_TEXT_MAX) : 0;
 
 	return text ? outcome_text(text, len) : json_null();
+}
+
+/* ---- remedies as changes of a policy ---- */
+
+/* The directory that a denied path lies in; a directory is what a policy grants. */
+static json_t *grant_of(const char *subject, bool writes)
+{
+	char item[EVENTS_TEXT_MAX + 8];
+	struct policy_grant parsed;
+	const char *slash = strrchr(subject, '/');
+
+	if (subject[0] != '/' || slash == subject || strlen(subject) >= EVENTS_TEXT_MAX)
+		return NULL;
+	(void)snprintf(item, sizeof(item), "%.*s:%s", (int)(slash - subject), subject,
+		       writes ? "rw" : "ro");
+	return policy_grant_parse(item, &parsed, NULL) == 0 ? json_string(item) : NULL;
+}
+
+static bool is_module(const char *subject)
+{
+	const struct policy_field *field = policy_field_find("allowed_modules");
+
+	return strcmp(subject, "*") != 0 &&
+	       (!field || !field->check || field->check(subject, NULL) == 0);
+}
+
+json_t *events_change(const char *kind, const char *rule, const char *subject)
+{
+	const struct policy_field *field = policy_field_find(rule);
+	struct policy_host host;
+	json_t *item = NULL;
+
+	if (!field || field->ignored)
+		return NULL;
+	if (field->type == POLICY_BOOL)
+		return json_pack("{s:s,s:b}", "field", rule, "set", 1);
+	if (!subject || !subject[0])
+		return NULL;
+	if (strcmp(rule, "allowed_modules") == 0)
+		item = is_module(subject) ? json_string(subject) : NULL;
+	else if (strcmp(rule, "allowed_hosts") == 0)
+		item = strcmp(subject, "*") != 0 &&
+				       policy_host_parse(subject, &host, NULL) == 0
+			       ? json_string(subject)
+			       : NULL;
+	else if (strcmp(rule, "allowed_directories") == 0)
+		item = grant_of(subject, strcmp(kind, "write") == 0);
+	return item ? json_pack("{s:s,s:o}", "field", rule, "add", item) : NULL;
 }
 
 static bool same(const json_t *a, const json_t *b)
@@ -28,11 +78,15 @@ static bool same(const json_t *a, const json_t *b)
 const json_t *events_add(struct events *events, uint64_t at_ms, const struct event *event)
 {
 	uint64_t count = event->count ? event->count : 1;
-	json_t *made, *old;
+	bool limit = strcmp(event->kind, "limit") == 0,
+	     kernel = strcmp(event->source, "kernel") == 0;
+	json_t *made, *old, *change;
 	size_t i;
 
-	if (strcmp(event->kind, "limit") != 0)
+	if (!limit)
 		events->denials += count;
+	if (kernel)
+		events->last_kernel = NULL;
 	if (!events->list && !(events->list = json_array()))
 		return NULL;
 	made = json_pack("{s:I,s:s,s:s,s:o,s:s,s:o,s:o,s:I}", "at_ms", (json_int_t)at_ms,
@@ -41,6 +95,11 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 			 event->line > 0 ? json_integer(event->line) : json_null(),
 			 "remedy", text_or_null(event->remedy), "count",
 			 (json_int_t)count);
+	/* What a limit should be raised to is nobody's to say. */
+	change = limit ? NULL : events_change(event->kind, event->rule, event->subject);
+	(void)json_object_set_new(made, "change", change ? change : json_null());
+	(void)json_object_set_new(made, "line_source",
+				  event->line > 0 ? json_string("python") : json_null());
 	json_array_foreach(events->list, i, old)
 	{
 		if (!same(old, made))
@@ -48,6 +107,8 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 		count += (uint64_t)json_integer_value(json_object_get(old, "count"));
 		(void)json_object_set_new(old, "count", json_integer((json_int_t)count));
 		json_decref(made);
+		if (kernel)
+			events->last_kernel = old;
 		return NULL;
 	}
 	if (!made || json_array_size(events->list) >= EVENTS_MAX) {
@@ -55,7 +116,21 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 		json_decref(made);
 		return NULL;
 	}
-	return json_array_append_new(events->list, made) == 0 ? made : NULL;
+	if (json_array_append_new(events->list, made) < 0)
+		return NULL;
+	if (kernel)
+		events->last_kernel = made;
+	return made;
+}
+
+void events_claim_line(struct events *events, long line)
+{
+	json_t *event = events->last_kernel;
+
+	if (!event || line <= 0 || !json_is_null(json_object_get(event, "line")))
+		return;
+	(void)json_object_set_new(event, "line", json_integer(line));
+	(void)json_object_set_new(event, "line_source", json_string("python"));
 }
 
 /* A word that an event of ours could have: the record's readers group by it. */
@@ -100,10 +175,10 @@ json_t *events_list(struct events *events)
 	if (list && events->dropped)
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:i,s:s,s:s,s:s,s:s,s:n,s:n,s:I}", "at_ms", 0,
+			json_pack("{s:i,s:s,s:s,s:s,s:s,s:n,s:n,s:n,s:n,s:I}", "at_ms", 0,
 				  "source", more.source, "kind", more.kind, "subject",
-				  more.subject, "rule", more.rule, "line", "remedy",
-				  "count", (json_int_t)more.count));
+				  more.subject, "rule", more.rule, "line", "line_source",
+				  "remedy", "change", "count", (json_int_t)more.count));
 	return list;
 }
 
@@ -111,4 +186,5 @@ void events_free(struct events *events)
 {
 	json_decref(events->list);
 	events->list = NULL;
+	events->last_kernel = NULL;
 }
