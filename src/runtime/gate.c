@@ -8,8 +8,9 @@
  * cannot be told apart from a library's doing is let through.
  *
  * Who asks is told by frames. Code is the program's if its file is; code made by exec()
- * or eval() ("<string>") belongs to whoever made it; os, pathlib and kin belong to who
- * calls them; all else is a library's, which the policy does not speak of: modules that
+ * or eval() ("<string>") belongs to whoever made it; os, pathlib and kin, and where they
+ * import what they are told to, importlib, pkgutil and kin, belong to who calls them; all
+ * else is a library's, which the policy does not speak of: modules that
  * an allowed one needs are imported, and pandas may open what the kernel lets it.
  *
  * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's
@@ -58,6 +59,12 @@ enum asker {
 	ASKER_CALLER, /* whoever called this frame */
 };
 
+/* What is asked for: other modules are helpers. */
+enum asking {
+	FOR_A_FILE,
+	FOR_A_MODULE,
+};
+
 static bool same_text(PyObject *a, PyObject *b)
 {
 	return a == b || (PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) &&
@@ -104,6 +111,33 @@ static bool is_helper(PyObject *frame)
 					     !is_function(frame, "_get_default_tempdir"));
 }
 
+/* The instruction that the frame is at is an import statement's. Leaves no exception. */
+static bool is_at_import(PyObject *frame)
+{
+	_cleanup_py_ PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+	_cleanup_py_ PyObject *bytes = PyObject_GetAttr(code, gate.co_code);
+	_cleanup_py_ PyObject *at = PyObject_GetAttr(frame, gate.f_lasti);
+	long offset = at && bytes && PyBytes_Check(bytes) ? PyLong_AsLong(at) : -1;
+
+	PyErr_Clear();
+	return gate.import_name >= 0 && offset >= 0 && offset < PyBytes_Size(bytes) &&
+	       (unsigned char)PyBytes_AsString(bytes)[offset] == gate.import_name;
+}
+
+/* The standard library's ways to a module by its name. What they need for themselves they
+ * import by statement. */
+static bool is_import_helper(PyObject *frame)
+{
+	static const char *const helpers[] = {
+		"importlib", "importlib.util", "importlib.resources",
+		"pkgutil",   "runpy",          "pydoc",
+		"imp",       "zipimport",      "unittest.loader",
+		NULL
+	};
+
+	return is_module(frame, helpers) && !is_at_import(frame);
+}
+
 static PyObject *file_of(PyObject *frame)
 {
 	_cleanup_py_ PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
@@ -111,7 +145,7 @@ static PyObject *file_of(PyObject *frame)
 	return PyObject_GetAttr(code, gate.co_filename);
 }
 
-static enum asker asker_of(PyObject *frame, bool with_helpers)
+static enum asker asker_of(PyObject *frame, enum asking asking)
 {
 	_cleanup_py_ PyObject *file = file_of(frame);
 
@@ -123,19 +157,21 @@ static enum asker asker_of(PyObject *frame, bool with_helpers)
 	if (PyUnicode_GetLength(file) > 0 && PyUnicode_ReadChar(file, 0) == '<' &&
 	    (PyUnicode_GetLength(file) < 2 || PyUnicode_ReadChar(file, 1) != 'f'))
 		return ASKER_CALLER;
-	return with_helpers && is_helper(frame) ? ASKER_CALLER : ASKER_LIBRARY;
+	return (asking == FOR_A_FILE ? is_helper(frame) : is_import_helper(frame))
+		       ? ASKER_CALLER
+		       : ASKER_LIBRARY;
 }
 
 /* The frame of the program's that asks, or NULL where a library does. Own reference;
  * leaves no exception. */
-static PyObject *program_frame(bool with_helpers)
+static PyObject *program_frame(enum asking asking)
 {
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
 	enum asker asker = ASKER_LIBRARY;
 
 	Py_XINCREF(frame);
 	for (int i = 0; frame && frame != Py_None && i < FRAMES_MAX; i++) {
-		asker = asker_of(frame, with_helpers);
+		asker = asker_of(frame, asking);
 		if (asker != ASKER_CALLER)
 			break;
 		back = PyObject_GetAttr(frame, gate.f_back);
@@ -149,9 +185,9 @@ static PyObject *program_frame(bool with_helpers)
 	return NULL;
 }
 
-static bool program_asks(bool with_helpers)
+static bool program_asks(enum asking asking)
 {
-	PyObject *frame = program_frame(with_helpers);
+	PyObject *frame = program_frame(asking);
 
 	Py_XDECREF(frame);
 	return frame != NULL;
@@ -320,7 +356,7 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 					 &name, &globals, &locals, &from, &level))
 		return NULL;
 	by_c = from && PyList_CheckExact(from) && PyList_Size(from) == 0;
-	if (level == 0 && !by_c && program_asks(false) && judge_import(name) < 0)
+	if (level == 0 && !by_c && program_asks(FOR_A_MODULE) && judge_import(name) < 0)
 		return NULL;
 	return PyImport_ImportModuleLevelObject(name, globals, locals, from, level);
 }
@@ -339,7 +375,7 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 	if (PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 &&
 	    PyUnicode_ReadChar(name, 0) == '.')
 		asked = package;
-	if (asked && PyUnicode_Check(asked) && program_asks(false) &&
+	if (asked && PyUnicode_Check(asked) && program_asks(FOR_A_MODULE) &&
 	    judge_import(asked) < 0)
 		return NULL;
 	return PyObject_Call(gate.import_module, args, keywords);
@@ -351,20 +387,10 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 static int judge_import_event(PyObject *args)
 {
 	PyObject *name = PyTuple_GetItem(args, 0);
-	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(false)
+	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(FOR_A_MODULE)
 							     : NULL;
-	_cleanup_py_ PyObject *code = NULL, *bytes = NULL, *at = NULL;
-	long offset;
 
-	if (!frame || !name || !PyUnicode_Check(name))
-		return 0;
-	code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
-	bytes = PyObject_GetAttr(code, gate.co_code);
-	at = PyObject_GetAttr(frame, gate.f_lasti);
-	offset = at && bytes && PyBytes_Check(bytes) ? PyLong_AsLong(at) : -1;
-	PyErr_Clear();
-	if (offset < 0 || offset >= PyBytes_Size(bytes) ||
-	    (unsigned char)PyBytes_AsString(bytes)[offset] != gate.import_name)
+	if (!frame || !name || !PyUnicode_Check(name) || !is_at_import(frame))
 		return 0;
 	return judge_import(name);
 }
@@ -466,7 +492,7 @@ static int judge_event(size_t i, PyObject *args)
 		return 0;
 	harmless = is_harmless(subject, args, sqlite);
 	PyErr_Clear();
-	if (harmless || !program_asks(true))
+	if (harmless || !program_asks(FOR_A_FILE))
 		return 0;
 	return refuse_operation("open", judged[i].event, subject,
 				gate.allow_file_operations, true);
