@@ -341,6 +341,28 @@ static int judge_import(PyObject *name)
 	return -1;
 }
 
+/* What a relative import starts from, as CPython finds it: own reference or NULL. */
+static PyObject *package_of(PyObject *globals)
+{
+	_cleanup_py_ PyObject *parent = NULL;
+	PyObject *package, *spec;
+
+	if (!globals || !PyDict_Check(globals))
+		return NULL;
+	package = PyDict_GetItemString(globals, "__package__");
+	if (!package || package == Py_None) {
+		spec = PyDict_GetItemString(globals, "__spec__");
+		parent = spec && spec != Py_None ? PyObject_GetAttrString(spec, "parent")
+						 : NULL;
+		package = parent ? parent : PyDict_GetItemString(globals, "__name__");
+	}
+	PyErr_Clear();
+	if (!package || !PyUnicode_Check(package))
+		return NULL;
+	Py_INCREF(package);
+	return package;
+}
+
 /* builtins.__import__. C code imports through it too, in whatever frame is innermost
  * (time.strptime, pickle): CPython's PyImport_Import() passes an empty list, which no
  * import statement does. */
@@ -348,6 +370,7 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "name", "globals", "locals", "fromlist", "level", NULL };
 	PyObject *name, *globals = NULL, *locals = NULL, *from = NULL;
+	_cleanup_py_ PyObject *package = NULL;
 	int level = 0;
 	bool by_c;
 
@@ -356,7 +379,9 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 					 &name, &globals, &locals, &from, &level))
 		return NULL;
 	by_c = from && PyList_CheckExact(from) && PyList_Size(from) == 0;
-	if (level == 0 && !by_c && program_asks(FOR_A_MODULE) && judge_import(name) < 0)
+	package = level > 0 ? package_of(globals) : NULL;
+	if ((level == 0 || package) && !by_c && program_asks(FOR_A_MODULE) &&
+	    judge_import(package ? package : name) < 0)
 		return NULL;
 	return PyImport_ImportModuleLevelObject(name, globals, locals, from, level);
 }

@@ -71,7 +71,8 @@ def places():
                     continue
                 for kind in ("site-packages", "dist-packages"):
                     real = os.path.realpath(os.path.join(prefix, lib, version, kind))
-                    if real not in on_path and real not in others and listing(real):
+                    # A venv's lib64 is its lib, by another mount: the same directory, which is hidden once.
+                    if listing(real) and not any(os.path.samefile(real, other) for other in on_path + others):
                         others.append(real)
     return on_path, others
 
