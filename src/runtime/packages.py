@@ -216,7 +216,7 @@ class Shown:
         owners = self.by_module.get(name, ())
         for place, entry in self.modules[name]:
             self.add_entry(place, entry)
-            if not any(owner.complete for owner in owners):
+            if not any(owner.complete and entry in owner.entries for owner in owners):
                 for other in sorted(imported(os.path.join(place, entry))):
                     self.add_module(other)
         for owner in owners:
