@@ -661,6 +661,8 @@ int broker_main(int argc, char **argv)
 	/* Interrupts from the terminal are the command's to handle; it ends us by its
 	 * lifeline. */
 	(void)setsid();
+	(void)umask(
+		022); /* what the view and the groups are made with is read by the engine's uid */
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (syscall(SYS_close_range, ROLE_LISTEN_FD + 1, ~0u, 0) < 0)
 		return 125;

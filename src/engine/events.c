@@ -3,6 +3,7 @@
  * claim but that it is bounded.
  * Invariants: `source` is set by the engine's own code only; the list is bounded in
  * number and in text. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,28 +42,27 @@ static bool is_module(const char *subject)
 	       (!field || !field->check || field->check(subject, NULL) == 0);
 }
 
-json_t *events_change(const char *kind, const char *rule, const char *subject)
+json_t *events_change(const char *kind, const char *rule, const char *item)
 {
 	const struct policy_field *field = policy_field_find(rule);
 	struct policy_host host;
-	json_t *item = NULL;
+	json_t *made = NULL;
 
 	if (!field || field->ignored)
 		return NULL;
 	if (field->type == POLICY_BOOL)
 		return json_pack("{s:s,s:b}", "field", rule, "set", 1);
-	if (!subject || !subject[0])
+	if (!item || !item[0])
 		return NULL;
 	if (strcmp(rule, "allowed_modules") == 0)
-		item = is_module(subject) ? json_string(subject) : NULL;
+		made = is_module(item) ? json_string(item) : NULL;
 	else if (strcmp(rule, "allowed_hosts") == 0)
-		item = strcmp(subject, "*") != 0 &&
-				       policy_host_parse(subject, &host, NULL) == 0
-			       ? json_string(subject)
+		made = strcmp(item, "*") != 0 && policy_host_parse(item, &host, NULL) == 0
+			       ? json_string(item)
 			       : NULL;
 	else if (strcmp(rule, "allowed_directories") == 0)
-		item = grant_of(subject, strcmp(kind, "write") == 0);
-	return item ? json_pack("{s:s,s:o}", "field", rule, "add", item) : NULL;
+		made = grant_of(item, strcmp(kind, "write") == 0);
+	return made ? json_pack("{s:s,s:o}", "field", rule, "add", made) : NULL;
 }
 
 static bool same(const json_t *a, const json_t *b)
@@ -78,12 +78,15 @@ static bool same(const json_t *a, const json_t *b)
 const json_t *events_add(struct events *events, uint64_t at_ms, const struct event *event)
 {
 	uint64_t count = event->count ? event->count : 1;
-	bool limit = strcmp(event->kind, "limit") == 0,
+	bool denial = strcmp(event->kind, "limit") != 0 &&
+		      strcmp(event->kind, "connection") != 0,
+	     claim = strcmp(event->source, "python") == 0,
 	     kernel = strcmp(event->source, "kernel") == 0;
+	size_t alike = 0;
 	json_t *made, *old, *change;
 	size_t i;
 
-	if (!limit)
+	if (denial)
 		events->denials += count;
 	if (kernel)
 		events->last_kernel = NULL;
@@ -96,12 +99,19 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 			 "remedy", text_or_null(event->remedy), "count",
 			 (json_int_t)count);
 	/* What a limit should be raised to is nobody's to say. */
-	change = limit ? NULL : events_change(event->kind, event->rule, event->subject);
+	change = denial ? events_change(event->kind, event->rule,
+					event->item ? event->item : event->subject)
+			: NULL;
 	(void)json_object_set_new(made, "change", change ? change : json_null());
 	(void)json_object_set_new(made, "line_source",
 				  event->line > 0 ? json_string("python") : json_null());
 	json_array_foreach(events->list, i, old)
 	{
+		if (strcmp(json_string_value(json_object_get(old, "source")),
+			   event->source) == 0 &&
+		    (claim || strcmp(json_string_value(json_object_get(old, "kind")),
+				     event->kind) == 0))
+			alike++;
 		if (!same(old, made))
 			continue;
 		count += (uint64_t)json_integer_value(json_object_get(old, "count"));
@@ -111,7 +121,8 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 			events->last_kernel = old;
 		return NULL;
 	}
-	if (!made || json_array_size(events->list) >= EVENTS_MAX) {
+	if (!made || json_array_size(events->list) >= EVENTS_MAX ||
+	    alike >= (claim ? EVENTS_CLAIMS_MAX : EVENTS_KIND_MAX)) {
 		events->dropped += count;
 		json_decref(made);
 		return NULL;
@@ -153,7 +164,9 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 	event.rule = json_string_value(json_object_get(claim, "rule"));
 	event.remedy = json_string_value(json_object_get(claim, "remedy"));
 	event.line = (long)json_integer_value(json_object_get(claim, "line"));
-	event.count = (uint64_t)json_integer_value(json_object_get(claim, "count"));
+	if (json_integer_value(json_object_get(claim, "count")) > 0)
+		event.count = (uint64_t)json_integer_value(
+			json_object_get(claim, "count"));
 	if (event.count > 1u << 30)
 		event.count = 1u << 30;
 	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) &&

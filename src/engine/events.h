@@ -8,7 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EVENTS_MAX 200u      /* different ones kept; further ones are counted only */
+#define EVENTS_MAX 400u /* different ones kept; further ones are counted only */
+#define EVENTS_CLAIMS_MAX \
+	100u /* of these what the program says: it shall not crowd out what was seen */
+#define EVENTS_KIND_MAX \
+	20u /* of one kind that we saw: nor shall one of its deeds another */
 #define EVENTS_TEXT_MAX 512u /* of a subject or remedy, bytes */
 
 struct events {
@@ -24,7 +28,8 @@ struct event {
 	const char *subject; /* text of anyone; made valid UTF-8 and cut here */
 	const char *rule;    /* policy field, or "always" */
 	const char *remedy;  /* NULL: none */
-	long line;           /* 0: not known */
+	const char *item; /* what the rule's list lacks, where that is not the subject */
+	long line;        /* 0: not known */
 	uint64_t count;
 };
 
@@ -37,9 +42,9 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 			       size_t len);
 /* What the policy would have to say for this to be allowed: {"field", "add"} for a list,
  * {"field", "set"} for another field; NULL where no field decides, or the subject is
- * nothing that the field could hold. subject may be anyone's text: an item that comes out
+ * nothing that the field could hold. item may be anyone's text: an item that comes out
  * of here is one that the policy's parser takes. New reference. */
-json_t *events_change(const char *kind, const char *rule, const char *subject);
+json_t *events_change(const char *kind, const char *rule, const char *item);
 /* The program ended with the exception of a denial, at this line by its own account: the
  * kernel's latest denial gets it, labelled as the interpreter's claim. */
 void events_claim_line(struct events *events, long line);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/ptrace.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -34,6 +35,7 @@
 #define AT_ONCE 64 /* answers to one wake-up: other listeners want their turn */
 #define AT_ONCE_DRAIN \
 	4096 /* a program has at most one waiting call for each of its threads */
+#define X32_BIT 0x40000000
 #define JUDGES_MAX 8u
 #define TOKEN 1000000u /* credit of one event; a microsecond earns per_second of it */
 
@@ -49,6 +51,8 @@ struct notify {
 	size_t request_size, response_size;
 	uint64_t credit, credit_max, per_second, credit_at_us;
 	unsigned long long count, dropped;
+	/* Bits, by number: the first of each call is told of whatever else was. */
+	uint8_t told[512 / 8];
 	bool *freed; /* within fn: where notify_free() leaves word */
 	struct judge {
 		int nr;
@@ -212,6 +216,10 @@ static void describe(struct notify *n, const struct filter_call *call, char *ret
 	size_t i;
 
 	ret[0] = '\0';
+	if (call == &filter_foreign) {
+		(void)snprintf(ret, size, "32-bit system call %d", req->data.nr);
+		return;
+	}
 	if (call == &filter_unknown) {
 		(void)snprintf(ret, size, "system call %d", req->data.nr);
 		return;
@@ -298,6 +306,56 @@ static bool is_taken(struct notify *n)
 	return false;
 }
 
+static bool is_first(struct notify *n, const struct filter_call *call)
+{
+	/* One bit for all that have no row. */
+	unsigned nr = call->nr >= 0 && call->nr < 511 ? (unsigned)call->nr : 511;
+	uint8_t bit = (uint8_t)(1u << (nr & 7));
+	bool first = !(n->told[nr / 8] & bit);
+
+	n->told[nr / 8] |= bit;
+	return first;
+}
+
+/* pidfd_open(2) wants a process; the caller may be one of its threads. */
+static int open_process(pid_t tid)
+{
+	char path[48], text[1024];
+	_cleanup_fd_ int file = -1;
+	int fd = k_pidfd_open(tid, 0);
+	const char *line;
+	ssize_t len;
+
+	if (fd >= 0 || (errno != EINVAL && errno != ENOENT))
+		return fd < 0 ? -errno : fd;
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	len = file < 0 ? -errno : fd_read_all(file, text, sizeof(text) - 1);
+	if (len < 0)
+		return (int)len;
+	text[len] = '\0';
+	line = strstr(text, "\nTgid:\t");
+	fd = line ? k_pidfd_open((pid_t)strtol(line + 7, NULL, 10), 0) : -1;
+	return fd < 0 ? -ESRCH : fd;
+}
+
+/* An entry that no program of x86_64 makes: it ends the process, and by us, since a death
+ * by the filter itself would be in no record. */
+static bool is_fatal(const struct seccomp_notif *request)
+{
+	return request->data.arch != AUDIT_ARCH_X86_64 ||
+	       (request->data.nr != -1 && (request->data.nr & X32_BIT));
+}
+
+static void kill_caller(pid_t tid)
+{
+	_cleanup_fd_ int process = open_process(tid);
+
+	/* While its call waits for the answer the number is nobody else's. */
+	if (process >= 0)
+		(void)k_pidfd_send_signal(process, SIGKILL);
+}
+
 /* Answers one. 1: answered; 0: nothing waits; -errno. fn may have freed *n: then
  * -ECANCELED. */
 static int answer_one(struct notify *n)
@@ -314,15 +372,21 @@ static int answer_one(struct notify *n)
 		return errno == ENOENT || errno == EINTR
 			       ? 1
 			       : -errno; /* ENOENT: its task has just died */
-	if (is_taken(n))
+	if (n->request->data.arch == AUDIT_ARCH_X86_64 && is_taken(n))
 		return 1;
-	denial.call = filter_describe_call(n->request->data.nr,
-					   (const uint64_t *)n->request->data.args);
+	denial.call = n->request->data.arch == AUDIT_ARCH_X86_64
+			      ? filter_describe_call(
+					n->request->data.nr,
+					(const uint64_t *)n->request->data.args)
+			      : &filter_foreign;
 	n->count++;
-	tell = may_tell(n);
+	tell = is_first(n, denial.call);
+	tell = may_tell(n) || tell;
 	/* Before the answer: afterwards the memory is another call's. */
 	if (tell)
 		describe(n, denial.call, denial.subject, sizeof(denial.subject));
+	if (is_fatal(n->request))
+		kill_caller((pid_t)n->request->pid);
 	memset(n->response, 0, n->response_size);
 	n->response->id = n->request->id;
 	n->response->error = -(denial.call->errnum > 0 ? denial.call->errnum : EPERM);
@@ -513,28 +577,6 @@ ssize_t notify_read_path(struct notify *n, const struct notify_call *call,
 		at += part;
 	}
 	return -ENAMETOOLONG;
-}
-
-/* pidfd_open(2) wants a process; the caller may be one of its threads. */
-static int open_process(pid_t tid)
-{
-	char path[48], text[1024];
-	_cleanup_fd_ int file = -1;
-	int fd = k_pidfd_open(tid, 0);
-	const char *line;
-	ssize_t len;
-
-	if (fd >= 0 || (errno != EINVAL && errno != ENOENT))
-		return fd < 0 ? -errno : fd;
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	file = open(path, O_RDONLY | O_CLOEXEC);
-	len = file < 0 ? -errno : fd_read_all(file, text, sizeof(text) - 1);
-	if (len < 0)
-		return (int)len;
-	text[len] = '\0';
-	line = strstr(text, "\nTgid:\t");
-	fd = line ? k_pidfd_open((pid_t)strtol(line + 7, NULL, 10), 0) : -1;
-	return fd < 0 ? -ESRCH : fd;
 }
 
 int notify_take_fd(struct notify *n, const struct notify_call *call, int fd)

@@ -206,8 +206,7 @@ static enum sbx_status status_of_cause(const struct outcome_facts *f, const char
 	if (!cause)
 		return SBX_ERROR;
 	if (strcmp(cause, "memory") == 0 &&
-	    (f->supervised || f->memory_refused > 0 ||
-	     f->memory_peak_bytes >= limit / 2))
+	    (f->supervised || f->memory_refused > 0 || f->memory_peak_bytes >= limit / 2))
 		return SBX_MEMORY;
 	if (strcmp(cause, "processes") == 0 &&
 	    (f->processes_refused > 0 ||

@@ -4,7 +4,7 @@
  * Process: the engine, which only compiles; installing is seccomp.h's.
  * Trusts: the table.
  * Invariants: foreign entries (i386 by int 0x80 or compat, x32 by bit 30) end the
- *   process; numbers without a row are ENOSYS; an argument is judged by the 32 bits that
+ *   program's process; numbers without a row are ENOSYS; an argument is judged by the 32 bits that
  *   the kernel looks at.
  *
  * The shape of a program. A seccomp filter is paid for when it is loaded, on the way of a
@@ -90,6 +90,17 @@ static uint32_t answer(const struct mode *mode, enum filter_verdict verdict, int
 	if (verdict == FILTER_RECORD && mode->listener)
 		return SECCOMP_RET_USER_NOTIF;
 	return SECCOMP_RET_ERRNO | ((uint32_t)errnum & SECCOMP_RET_DATA);
+}
+
+/* An entry of another architecture ends its process: by the listener's hand where there
+ * is one (notify.c), since the death of a child by the filter would be in no record. The
+ * zygote's and the engine's filters may not kill either, for of all filters of a process
+ * the strictest answer counts, the newest among equals; they have no listener, and the
+ * kernel then answers ENOSYS. */
+static uint32_t answer_foreign(const struct mode *mode)
+{
+	return (mode->bits & FILTER_WORKER) && !mode->listener ? SECCOMP_RET_KILL_PROCESS
+							       : SECCOMP_RET_USER_NOTIF;
 }
 
 static bool applies(const struct mode *mode, const struct filter_step *step)
@@ -348,7 +359,7 @@ static size_t intervals_make(const struct mode *mode, struct interval *all)
 {
 	const struct outcome unknown = { .ret = answer(mode, FILTER_RECORD,
 						       filter_unknown.errnum) };
-	const struct outcome foreign = { .ret = SECCOMP_RET_KILL_PROCESS };
+	const struct outcome foreign = { .ret = answer_foreign(mode) };
 	uint32_t next = 0;
 	size_t count = 0, i;
 
@@ -412,7 +423,7 @@ static int program_compile(const struct mode *mode, struct code *code)
 	if (r == 0)
 		r = emit(code, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
 	if (r == 0)
-		r = emit(code, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS);
+		r = emit(code, BPF_RET | BPF_K, 0, 0, answer_foreign(mode));
 	if (r == 0)
 		r = emit(code, BPF_LD | BPF_W | BPF_ABS, 0, 0, OFFSET_NR);
 	if (r == 0)

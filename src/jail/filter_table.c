@@ -115,6 +115,10 @@ static const struct filter_step steps_ioctl[] = { /* fd, request */
 /* Huge pages of the reserved pool are charged to no memory cgroup. Told as a machine
  * without any tells it. */
 static const struct filter_step steps_mmap[] = { /* at, length, protection, flags */
+	/* Pages of a shared anonymous object stay when the part that they are in is
+	 * unmapped, where no look at /proc shows them. (The other way to one, /dev/zero,
+	 * is left out of such a jail's /dev.) */
+	IF(OP_IS, 3, MAP_ANONYMOUS | MAP_TYPE, MAP_ANONYMOUS | MAP_SHARED, DENY(ENOMEM), ONLY(FILTER_SUPERVISED)),
 	ANY(3, MAP_HUGETLB, DENY(ENOMEM)),
 	ELSE(ALLOW),
 };
@@ -135,8 +139,11 @@ static const struct filter_step steps_madvise[] = { /* at, length, advice */
 #define NEW_NAMESPACES                                                                                        \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |         \
 	 CLONE_NEWNET)
+/* CLONE_PARENT makes the caller's parent the parent: a child of the zygote's, which reaps
+ * none but its workers, so that the jail's pid namespace never becomes empty. */
 static const struct filter_step steps_clone[] = { /* flags */
 	ELSE(ALLOW, ONLY(FILTER_ENGINE)),
+	ANY(0, CLONE_PARENT, RECORD(EPERM), ONLY(FILTER_WORKER)),
 	ANY(0, NEW_NAMESPACES, RECORD(EPERM)),
 	ELSE(ALLOW),
 };
@@ -244,6 +251,9 @@ static const struct filter_step steps_setsockopt[] = { /* fd, level, option */
 	IS(1, SOL_TLS_, RECORD(EPERM), ONLY(FILTER_ENGINE)),
 	ELSE(ALLOW, ONLY(FILTER_ENGINE)),
 	NOT(1, SOL_SOCKET, RECORD(EPERM)),
+	/* What waits in a socket is kernel memory, which only a cgroup counts. */
+	IS(2, SO_SNDBUF, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
+	IS(2, SO_RCVBUF, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
 	COMMON_OPTIONS,
 	ELSE(RECORD(EPERM)),
 };
@@ -424,6 +434,15 @@ const size_t filter_row_count = sizeof(filter_rows) / sizeof(filter_rows[0]);
 const struct filter_call filter_unknown = {
 	.nr = -1,
 	.name = "unknown",
+	.kind = "kernel",
+	.rule = "always",
+	.remedy = NULL,
+	.errnum = ENOSYS,
+};
+
+const struct filter_call filter_foreign = {
+	.nr = -1,
+	.name = "foreign",
 	.kind = "kernel",
 	.rule = "always",
 	.remedy = NULL,

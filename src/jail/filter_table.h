@@ -54,6 +54,8 @@ struct filter_row {
 extern const struct filter_row filter_rows[]; /* in order of numbers */
 extern const size_t filter_row_count;
 extern const struct filter_call
+	filter_foreign; /* of another architecture: ENOSYS, recorded */
+extern const struct filter_call
 	filter_unknown; /* for every number without a row: ENOSYS, recorded */
 
 /* The verdict of the table itself for one call, by interpretation: what a compiled filter

@@ -375,6 +375,11 @@ int main(void)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		_exit(1);
 	(void)umask(022);
+	/* Modules that the zygote imports ask for it and keep it: platform.uname(). */
+	if (sethostname("sandbox", 7) < 0 || setdomainname("(none)", 6) < 0) {
+		(void)err_set_plain(&err, SBX_AT_JAIL, errno, "sethostname");
+		die(&err);
+	}
 	if (root_begin(&err) < 0)
 		die(&err);
 	(void)sigemptyset(&signals);

@@ -250,7 +250,7 @@ static int memory_of(int proc_fd, const char *dir, uint64_t *ret_anon, uint64_t 
 		     bool *ret_has)
 {
 	char text[4096];
-	uint64_t swap = 0, anon = 0;
+	uint64_t swap = 0, anon = 0, tables = 0;
 	ssize_t n = slurp(proc_fd, dir, "status", text, sizeof(text));
 	const char *at = text;
 
@@ -259,6 +259,8 @@ static int memory_of(int proc_fd, const char *dir, uint64_t *ret_anon, uint64_t 
 		return (int)n;
 	if (kilobytes(text, "RssAnon:", &anon)) {
 		(void)kilobytes(text, "VmSwap:", &swap);
+		/* Gigabytes of tables can stand for pages that are all the zero page. */
+		(void)kilobytes(text, "VmPTE:", &tables);
 		(void)kilobytes(text, "VmSize:", ret_size);
 	} else {
 		uint64_t resident;
@@ -274,7 +276,7 @@ static int memory_of(int proc_fd, const char *dir, uint64_t *ret_anon, uint64_t 
 		if (*ret_size == 0)
 			return 0;
 	}
-	*ret_anon = anon + swap;
+	*ret_anon = anon + swap + tables;
 	*ret_has = true;
 	return 0;
 }

@@ -21,6 +21,10 @@
 
 #define REMOVE_TRIES 200u /* of a cgroup, 5 ms apart */
 
+/* A worker of ours sends a few dozen: at most 64 different events, twice, and four
+ * others. */
+#define FRAMES_MAX 512u
+
 struct worker {
 	struct template *template; /* NULL once it is gone */
 	struct host *host;
@@ -34,6 +38,9 @@ struct worker {
 		is_ready, closed;
 	int far_fd; /* the worker's end of the channel, until it is forked */
 	struct buf in, out;
+	size_t in_at; /* of `in`, what is parsed */
+	size_t received; /* bytes of all, and frames: a bound on what a program can have us do */
+	unsigned frames;
 	int out_fds[3];
 	size_t out_fd_count;
 	int in_fd; /* a descriptor that came with bytes not yet parsed */
@@ -107,6 +114,7 @@ static void channel_close(struct worker *w)
 	fd_close(&w->channel_fd);
 	fd_close(&w->in_fd);
 	buf_free(&w->in);
+	w->in_at = 0;
 	w->closed = true;
 }
 
@@ -159,24 +167,37 @@ static bool parse(struct worker *w)
 	_cleanup_buf_ struct buf taken = { 0 };
 	size_t max;
 
-	if (w->closed || w->in.len < sizeof(frame))
+	if (w->closed || w->in.len - w->in_at < sizeof(frame))
 		return false;
-	memcpy(&frame, w->in.data, sizeof(frame));
+	memcpy(&frame, w->in.data + w->in_at, sizeof(frame));
 	max = frame_max(frame.type);
-	if (max == SIZE_MAX || frame.len > max) {
+	if (max == SIZE_MAX || frame.len > max || w->frames >= FRAMES_MAX) {
 		channel_close(w);
 		return false;
 	}
-	if (w->in.len - sizeof(frame) < frame.len)
+	if (w->in.len - w->in_at - sizeof(frame) < frame.len)
 		return false;
 	/* The callee may close or release. */
-	if (buf_add(&taken, w->in.data + sizeof(frame), frame.len) < 0) {
+	if (buf_add(&taken, w->in.data + w->in_at + sizeof(frame), frame.len) < 0) {
 		channel_close(w);
 		return false;
 	}
-	buf_consume(&w->in, sizeof(frame) + frame.len);
+	w->in_at += sizeof(frame) + frame.len;
+	w->frames++;
 	on_frame(w, frame.type, taken.data ? taken.data : "", frame.len);
 	return true;
+}
+
+/* All frames that are there; what they took is moved out of the way once, not once for
+ * each. */
+static void parse_all(struct worker *w)
+{
+	while (!w->closed && parse(w))
+		;
+	if (!w->closed) {
+		buf_consume(&w->in, w->in_at);
+		w->in_at = 0;
+	}
 }
 
 static int receive(struct worker *w)
@@ -211,6 +232,10 @@ static int receive(struct worker *w)
 	}
 	if (n == 0)
 		return -EPIPE;
+	w->received += (size_t)n;
+	if (w->received >
+	    WORKER_DONE_MAX + FRAMES_MAX * (sizeof(struct wire_frame) + WORKER_EVENT_MAX))
+		return -EMSGSIZE;
 	w->in.max = WORKER_DONE_MAX + 2 * sizeof(chunk);
 	return buf_add(&w->in, chunk, (size_t)n);
 }
@@ -258,8 +283,7 @@ static void on_channel(void *arg, uint32_t events)
 		r = flush(w);
 	if (r == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		r = receive(w);
-	while (!w->closed && parse(w))
-		;
+	parse_all(w);
 	if (r < 0 && !w->closed)
 		channel_close(w);
 	if (r < 0 && !w->is_ready)
@@ -271,13 +295,12 @@ void worker_drain(struct worker *w)
 	/* Children of the program may hold the other end and go on writing: what fits
 	 * into the socket, no more. */
 	for (int i = 0; i < 256 && !w->closed; i++) {
-		size_t before = w->in.len;
+		size_t before = w->received;
 		int r = receive(w);
 
-		if (r == 0 && w->in.len == before)
+		if (r == 0 && w->received == before)
 			break;
-		while (!w->closed && parse(w))
-			;
+		parse_all(w);
 		if (r < 0)
 			break;
 	}
