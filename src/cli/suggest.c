@@ -132,12 +132,12 @@ static bool in_list(const json_t *list, const json_t *item)
 }
 
 /* The policy with the change, new reference; NULL where that is no valid policy. */
-static json_t *changed(const json_t *now, const json_t *change)
+static json_t *changed(const struct suggest *s, const json_t *change)
 {
 	const char *field = json_string_value(json_object_get(change, "field"));
 	json_t *item = json_object_get(change, "add"),
 	       *value = json_object_get(change, "set");
-	json_t *next = json_deep_copy(now), *list = json_object_get(next, field);
+	json_t *next = json_deep_copy(s->now), *list = json_object_get(next, field);
 	struct sbx_policy policy;
 	bool ok = false;
 
@@ -148,7 +148,9 @@ static json_t *changed(const json_t *now, const json_t *change)
 	/* Which hosts it takes, the next denials say; all of them is not the smallest
 	 * policy. */
 	if (ok && strcmp(field, "network_access") == 0 &&
-	    json_is_false(json_object_get(now, "network_access")))
+	    json_is_false(json_object_get(s->now, "network_access")) &&
+	    json_equal(json_object_get(s->now, "allowed_hosts"),
+		       json_object_get(s->base, "allowed_hosts")))
 		ok = json_object_set_new(next, "allowed_hosts", json_array()) == 0;
 	policy_init(&policy);
 	ok = ok && policy_set_object(&policy, next, NULL) == 0 &&
@@ -231,7 +233,7 @@ static bool apply(struct suggest *s)
 		if (!json_is_object(change) || has(s->now, change) ||
 		    was_asked(s->asked, change))
 			continue;
-		next = changed(s->now, change);
+		next = changed(s, change);
 		yes = next && ask(s, event);
 		(void)json_array_append_new(s->asked, json_pack("{s:O,s:b}", "change",
 								change, "accepted", yes));
