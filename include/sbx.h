@@ -90,6 +90,12 @@ struct sbx_setting {
 	const char *value; /* JSON where it parses as JSON, else a string */
 };
 
+struct sbx_file {
+	const char *name; /* plain and relative, UTF-8: lies at /work/NAME */
+	const void *data;
+	size_t len;
+};
+
 struct sbx_request {
 	const char *code; /* UTF-8; NUL bytes are refused */
 	size_t code_len;
@@ -106,6 +112,13 @@ struct sbx_request {
 	void *arg;
 	const int
 		*cancel_fd; /* when it becomes readable the run is stopped; NULL: none */
+	const struct sbx_file *files; /* put into the program's working directory */
+	size_t file_count;
+	/* What the program leaves in its working directory, once for each file before
+	 * sbx_run() returns, 64 MiB together at most (the result lists the others, too);
+	 * NULL: not handed out. path is the program's choice: relative, without "..", but
+	 * any bytes. */
+	void (*on_file)(void *arg, const char *path, const void *data, size_t len);
 };
 
 int sbx_open(struct sbx **ret_box, const struct sbx_options *options,

@@ -32,6 +32,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", cli_run, "run a Python program behind walls",
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
+	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
 	  "Runs the program in CODE, in FILE, or on standard input (-). Its output is passed on while it runs; it\n"

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "cli/files.h"
 #include "lib/internal.h"
 
 #define PIPE_SAFE \
@@ -32,10 +33,11 @@ struct options {
 	struct cli_policy policy;
 	const char *code, *file; /* one of them; file "-" is standard input */
 	bool json, quiet;
+	struct cli_files files;
 };
 
 static const char *const option_names[] = { CLI_POLICY_OPTIONS, "--json", "--quiet", "-c",
-					    "--help",           NULL };
+					    "--file", "--files", "--help", NULL };
 
 /* ---- arguments ---- */
 
@@ -76,6 +78,10 @@ static int parse(int argc, char **argv, struct options *options)
 
 	for (i = 1; i < argc; i++) {
 		r = cli_policy_option(&options->policy, argc, argv, &i);
+		if (r < 0)
+			return EXIT_WRONG_USAGE;
+		if (r == 0)
+			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
 		if (r > 0)
@@ -217,7 +223,15 @@ struct output {
 	int failed;      /* errno of another failure, 0: none */
 	bool is_pipe[3]; /* a write of more than PIPE_SAFE may block */
 	char last;       /* byte written */
+	struct cli_files *files;
 };
+
+static void on_file(void *arg, const char *path, const void *data, size_t len)
+{
+	const struct output *output = arg;
+
+	cli_files_write(output->files, path, data, len);
+}
 
 static void on_output(void *arg, int stream, const void *data, size_t len)
 {
@@ -289,10 +303,10 @@ static void print_summary(const struct sbx_result *result, const struct output *
 static int print_fault(const struct sbx_err *err)
 {
 	json_t *object = json_pack(
-		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
+		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
 		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n}",
 		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr",
-		"stdout", "", "stderr", "", "truncated", "stdout", 0, "stderr", 0,
+		"stdout", "", "stderr", "", "truncated", "stdout", 0, "stderr", 0, "files", 0,
 		"error", "name", err_kind(err->stage)->name, "value", err->msg,
 		"traceback", "line", "displays", "files", "usage", "wall_ms", 0, "cpu_ms",
 		0, "memory_peak_bytes", 0, "processes_peak", 0, "written_bytes", 0,
@@ -328,12 +342,15 @@ static int report(const struct options *options, const struct sbx_result *result
 				strerror(output->failed));
 	if (!options->json && !options->quiet)
 		print_summary(result, output);
+	if (options->files.failed[0])
+		code = cli_fail(EXIT_OUR_FAULT, "--files %s: %s", options->files.out,
+				options->files.failed);
 	return caught ? 128 + caught : code;
 }
 
-static int run_it(const struct options *options, struct sbx_request *request)
+static int run_it(struct options *options, struct sbx_request *request)
 {
-	struct output output = { 0 };
+	struct output output = { .files = &options->files };
 	struct sbx_err err = { 0 };
 	struct sbx_result *result;
 	struct sbx *box;
@@ -344,19 +361,25 @@ static int run_it(const struct options *options, struct sbx_request *request)
 	request->policy_len = options->policy.len;
 	request->settings = options->policy.settings;
 	request->setting_count = options->policy.setting_count;
+	request->files = options->files.given;
+	request->file_count = options->files.given_count;
 	if (sbx_request_check(request, &err) < 0)
 		return request->filename ? cli_fail(EXIT_WRONG_USAGE, "%s: %s",
 						    request->filename, err.msg)
 					 : cli_fail(EXIT_WRONG_USAGE, "%s", err.msg);
+	code = cli_files_begin(&options->files);
+	if (code != 0)
+		return code;
 	r = catch_signals();
 	if (r < 0)
 		return cli_fail(EXIT_OUR_FAULT, "signals: %s", strerror(-r));
 	look_at_outputs(&output);
 	request->cancel_fd = &cancel_fd;
-	if (!options->json) {
+	request->arg = &output;
+	if (!options->json)
 		request->on_output = on_output;
-		request->arg = &output;
-	}
+	if (options->files.out)
+		request->on_file = on_file;
 	if (sbx_open(&box, NULL, &err) < 0)
 		return report_error(options, &err);
 	if (sbx_run(box, request, &result, &err) < 0) {
@@ -371,7 +394,7 @@ static int run_it(const struct options *options, struct sbx_request *request)
 
 int cli_run(int argc, char **argv)
 {
-	struct options options = { 0 };
+	struct options options = { .files.out_fd = -1 };
 	struct sbx_request request = { .stdin_fd = -1 };
 	char *text = NULL;
 	int code;
@@ -384,6 +407,7 @@ int cli_run(int argc, char **argv)
 	if (code == 0)
 		code = run_it(&options, &request);
 	cli_policy_clear(&options.policy);
+	cli_files_clear(&options.files);
 	free(text);
 	return code;
 }

@@ -243,22 +243,6 @@ static int enter_cgroup(struct broker *b, const struct broker_request *request, 
 		     : cgroup_enter(&b->hello.cgroup, request->index, pid, &reply->err);
 }
 
-static int resolve(struct broker *b, const struct broker_request *request, int fd,
-		   int *ret_fd, struct broker_reply *reply)
-{
-	char found[PATH_MAX];
-
-	(void)b;
-	(void)fd;
-	(void)ret_fd;
-	if (request->path[0] != '/' || !realpath(request->path, found))
-		return err_set(&reply->err, SBX_AT_GRANT,
-			       request->path[0] == '/' ? errno : EINVAL, "%s",
-			       request->path);
-	memcpy(reply->path, found, strlen(found) + 1);
-	return 0;
-}
-
 struct identity {
 	uid_t uid;
 	gid_t gid;
@@ -282,42 +266,96 @@ static int identity_of_peer(int peer, struct identity *ret)
 	return 0;
 }
 
-/* Opens with exactly the caller's rights, in this thread only: the raw calls change one
- * thread's ids (glibc's change all), and the other thread, which moves processes, keeps
- * its own. Ids that cannot be taken back end the broker. */
-static int open_as(const struct identity *who, const char *path, unsigned flags)
+/* Ids that cannot be taken back end the broker. */
+static void become_again(const gid_t *mine, int count)
 {
-	struct open_how how = {
-		.flags = (uint64_t)(O_CLOEXEC | O_RDONLY | O_NONBLOCK |
-				    ((flags & TREE_FILE) ? 0 : O_DIRECTORY)),
-		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	gid_t mine[1024];
-	int count = getgroups(1024, mine), fd = -1, r = 0;
-
-	if (count < 0 || syscall(SYS_setgroups, who->group_count, who->groups) < 0)
-		return -errno;
-	if (syscall(SYS_setresgid, -1, who->gid, -1) < 0 ||
-	    syscall(SYS_setresuid, -1, who->uid, -1) < 0)
-		r = -errno;
-	if (r == 0) {
-		fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
-		if (fd < 0)
-			r = -errno;
-		else if ((flags & TREE_WRITABLE) &&
-			 syscall(SYS_faccessat2, fd, "", W_OK,
-				 AT_EMPTY_PATH | AT_EACCESS) < 0) /* 5.8 */
-			r = -errno;
-	}
 	if (syscall(SYS_setresuid, -1, 0, -1) < 0 ||
 	    syscall(SYS_setresgid, -1, 0, -1) < 0 ||
 	    syscall(SYS_setgroups, count, mine) < 0)
 		_exit(1);
+}
+
+/* This thread only: the raw calls change one thread's ids (glibc's change all), and the
+ * other thread, which moves processes, keeps its own. -errno: nothing has changed. */
+static int become(const struct identity *who, gid_t mine[1024], int *ret_count)
+{
+	int count = getgroups(1024, mine);
+
+	if (count < 0 || syscall(SYS_setgroups, who->group_count, who->groups) < 0)
+		return -errno;
+	*ret_count = count;
+	if (syscall(SYS_setresgid, -1, who->gid, -1) < 0 ||
+	    syscall(SYS_setresuid, -1, who->uid, -1) < 0) {
+		int r = -errno;
+
+		become_again(mine, count);
+		return r;
+	}
+	return 0;
+}
+
+/* Opens with exactly the caller's rights. O_PATH: nothing is set off in what turns out to
+ * be a device, and the rights to the contents are asked for by themselves. */
+static int open_as(const struct identity *who, const char *path, unsigned flags)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(O_CLOEXEC |
+				    ((flags & TREE_ANY)    ? O_PATH
+				     : (flags & TREE_FILE) ? O_RDONLY | O_NONBLOCK
+							   : O_RDONLY | O_DIRECTORY)),
+		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	int mode = R_OK | ((flags & TREE_WRITABLE) ? W_OK : 0), count, fd, r;
+	gid_t mine[1024];
+	struct stat st;
+
+	r = become(who, mine, &count);
+	if (r < 0)
+		return r;
+	fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = -errno;
+	else if ((flags & TREE_ANY) &&
+		 syscall(SYS_faccessat2, fd, "", mode | (S_ISDIR(st.st_mode) ? X_OK : 0),
+			 AT_EMPTY_PATH | AT_EACCESS) < 0) /* 5.8 */
+		r = -errno;
+	become_again(mine, count);
 	if (r < 0) {
 		fd_close(&fd);
 		return r;
 	}
 	return fd;
+}
+
+/* With a caller's socket as the caller, so that nobody learns here what lies where he may
+ * not look. */
+static int resolve(struct broker *b, const struct broker_request *request, int fd,
+		   int *ret_fd, struct broker_reply *reply)
+{
+	struct identity who = { 0 };
+	char found[PATH_MAX];
+	gid_t mine[1024];
+	int count = 0, r = 0;
+	bool as_caller = b->hello.root && fd >= 0, ok;
+
+	(void)ret_fd;
+	if (request->path[0] != '/')
+		return err_set(&reply->err, SBX_AT_GRANT, EINVAL, "%s", request->path);
+	if (as_caller)
+		r = identity_of_peer(fd, &who);
+	if (as_caller && r == 0)
+		r = become(&who, mine, &count);
+	if (r < 0)
+		return err_set(&reply->err, SBX_AT_GRANT, -r,
+			       "whose directory it is cannot be told");
+	ok = realpath(request->path, found) != NULL;
+	r = errno;
+	if (as_caller)
+		become_again(mine, count);
+	if (!ok)
+		return err_set(&reply->err, SBX_AT_GRANT, r, "%s", request->path);
+	memcpy(reply->path, found, strlen(found) + 1);
+	return 0;
 }
 
 /* A throwaway user namespace with one line of map: what is `owner` on disk is `worker`
@@ -413,9 +451,15 @@ static int open_a_tree(struct broker *b, const struct broker_request *request, i
 	r = mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr));
 	if (r < 0 && (errno == EINVAL || errno == EPERM) &&
 	    (request->tree_flags & TREE_IDMAP)) {
-		/* A file system that knows no id mapping: shown as it is, so that the
-		 * worker has the rights of a stranger there. Fewer than asked for, never
-		 * more. */
+		/* A file system that knows no id mapping. To read, it is shown as it is:
+		 * the worker has the rights of a stranger there, fewer than asked for and
+		 * never more. To write, new files would be the worker's. */
+		if ((request->tree_flags & (TREE_WRITABLE | TREE_PLAIN)) == TREE_WRITABLE)
+			return err_set_field(
+				&reply->err, SBX_AT_WALL, errno, "allowed_directories",
+				"%.200s: its file system refuses id-mapped mounts, so files written "
+				"there would not be yours; grant it :ro",
+				request->path);
 		attr.attr_set &= ~(uint64_t)MOUNT_ATTR_IDMAP;
 		attr.userns_fd = 0;
 		r = mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr,

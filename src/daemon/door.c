@@ -145,6 +145,24 @@ static void on_done(void *arg, json_t *result)
 	free(text);
 }
 
+static void on_file(void *arg, const char *path, const char *data, size_t len)
+{
+	char head[sizeof(struct door_file) + DOOR_PATH_MAX];
+	const struct door_file file = { .size = len };
+	size_t path_len = strnlen(path, DOOR_PATH_MAX);
+
+	memcpy(head, &file, sizeof(file));
+	memcpy(head + sizeof(file), path, path_len);
+	put(arg, DOOR_FILE, head, sizeof(file) + path_len);
+	while (len > 0) {
+		size_t part = len < DOOR_CHUNK ? len : DOOR_CHUNK;
+
+		put(arg, DOOR_FILE_DATA, data, part);
+		data += part;
+		len -= part;
+	}
+}
+
 static void on_refused(void *arg, const struct sbx_err *err)
 {
 	struct door *door = arg;
@@ -161,7 +179,7 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 static void run(struct door *door, const char *data, size_t len)
 {
-	const struct execution_sink sink = { .output = on_output,
+	struct execution_sink sink = { .output = on_output,
 					     .event = on_event,
 					     .stdin_taken = on_taken,
 					     .refused = on_refused,
@@ -175,6 +193,8 @@ static void run(struct door *door, const char *data, size_t len)
 
 	r = object ? request_parse(object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
+	if (r == 0 && request.file_contents)
+		sink.file = on_file;
 	if (r == 0)
 		r = engine_submit(door->engine, &request.execution, &sink,
 				  &door->execution, &err);

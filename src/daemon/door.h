@@ -23,7 +23,14 @@ enum door_frame {
 	DOOR_STDIN_TAKEN =
 		22, /* uint32_t: bytes of DOOR_STDIN that the program's pipe took; a command keeps at
 				* most DOOR_STDIN_WINDOW bytes under way */
+	DOOR_FILE =
+		23, /* struct door_file, then the path: with "file_contents", before DOOR_RESULT */
+	DOOR_FILE_DATA = 24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
 };
+struct door_file {
+	uint64_t size; /* what DOOR_FILE_DATA will bring; all files FILES_LEFT_BYTES at most */
+};
+#define DOOR_PATH_MAX 1024u
 #define DOOR_CHUNK (64u << 10)
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)

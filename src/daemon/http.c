@@ -588,6 +588,9 @@ static enum MHD_Result start_execution(struct exchange *ex)
 	if (r == 0 && request.execution.stdin_open)
 		r = err_set_field(&err, SBX_AT_USAGE, 0, "stdin_open",
 				  "stdin cannot be kept open over HTTP");
+	if (r == 0 && request.file_contents)
+		r = err_set_field(&err, SBX_AT_USAGE, 0, "file_contents",
+				  "contents of files are not part of this answer");
 	if (r == 0) {
 		request.execution.peer_fd = ex->connection->fd;
 		r = engine_submit(ex->http->engine, &request.execution, &sink,

@@ -2,14 +2,17 @@
  * Purpose: a request's JSON into a checked policy and a program (request.h).
  * Process: the engine. Trusts: nothing in it. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "daemon/request.h"
+#include "zygote/messages.h"
 
 #define SETTINGS_MAX 256u
 
-enum key { CODE, FILENAME, PRESET, POLICY, SETTINGS, CWD, STDIN, STDIN_OPEN, KEYS };
+enum key { CODE, FILENAME, PRESET, POLICY, SETTINGS, CWD, STDIN, STDIN_OPEN, FILES,
+	   FILE_CONTENTS, KEYS };
 
 static const struct {
 	const char *name;
@@ -23,6 +26,9 @@ static const struct {
 	[CWD] = { "cwd", "an absolute path" },
 	[STDIN] = { "stdin", "a string" },
 	[STDIN_OPEN] = { "stdin_open", "true or false" },
+	[FILES] = { "files",
+		    "an object of names and texts, or of names and {\"base64\": text}" },
+	[FILE_CONTENTS] = { "file_contents", "true or false" },
 };
 
 static int wrong(enum key key, struct sbx_err *err)
@@ -95,6 +101,131 @@ static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS]
 	return r < 0 ? r : policy_check(policy, err);
 }
 
+/* ---- files ---- */
+
+/* A plain relative path, which reads as one on a terminal. */
+static bool name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= FILES_NAME_MAX)
+		return false;
+	for (const char *at = name; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			return false;
+	for (const char *at = name;; at++) {
+		size_t part = strcspn(at, "/");
+
+		if (part == 0 || part > 255 || (part == 1 && at[0] == '.') ||
+		    (part == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+		at += part;
+		if (!*at)
+			return true;
+	}
+}
+
+static int letter(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* RFC 4648, padded, nothing else in it. malloc'ed; NULL: it is not that, or there is no
+ * memory. */
+static char *from_base64(const char *text, size_t len, size_t *ret_len)
+{
+	size_t pad = 0, at = 0;
+	char *out;
+
+	if (len % 4 != 0)
+		return NULL;
+	while (pad < 2 && pad < len && text[len - 1 - pad] == '=')
+		pad++;
+	out = malloc(len / 4 * 3 + 1);
+	for (size_t i = 0; out && i < len; i += 4) {
+		uint32_t bits = 0;
+
+		for (size_t j = 0; j < 4; j++) {
+			int value = i + j < len - pad ? letter(text[i + j]) : 0;
+
+			if (value < 0) {
+				free(out);
+				return NULL;
+			}
+			bits = bits << 6 | (uint32_t)value;
+		}
+		out[at++] = (char)(bits >> 16);
+		out[at++] = (char)(bits >> 8);
+		out[at++] = (char)bits;
+	}
+	if (out)
+		*ret_len = at - pad;
+	return out;
+}
+
+static int parse_file(struct request *ret, const char *name, const json_t *value,
+		      struct sbx_err *err)
+{
+	struct execution_request *x = &ret->execution;
+	struct execution_file *file = &ret->files[x->file_count];
+	const json_t *coded = json_object_get(value, "base64");
+
+	if (!name_ok(name))
+		return err_set_field(
+			err, SBX_AT_USAGE, 0, "files",
+			"files: \"%.100s\" is no plain relative path of at most %u bytes", name,
+			FILES_NAME_MAX - 1);
+	file->name = name;
+	if (json_is_string(value)) {
+		file->data = json_string_value(value);
+		file->len = json_string_length(value);
+	} else if (json_is_string(coded) && json_object_size(value) == 1) {
+		ret->decoded[x->file_count] = from_base64(json_string_value(coded),
+							  json_string_length(coded),
+							  &file->len);
+		file->data = ret->decoded[x->file_count];
+		if (!file->data)
+			return err_set_field(err, SBX_AT_USAGE, 0, "files",
+					     "files: \"%.100s\" is not base64", name);
+	} else {
+		return wrong(FILES, err);
+	}
+	x->file_count++;
+	return 0;
+}
+
+static int parse_files(struct request *ret, json_t *object, struct sbx_err *err)
+{
+	size_t count = json_object_size(object);
+	const char *name;
+	json_t *value;
+	int r = 0;
+
+	if (!json_is_object(object))
+		return wrong(FILES, err);
+	if (count > FILES_MAX)
+		return err_set_field(err, SBX_AT_USAGE, 0, "files",
+				     "files: at most %u of them", FILES_MAX);
+	ret->files = calloc(count + 1, sizeof(*ret->files));
+	ret->decoded = calloc(count + 1, sizeof(*ret->decoded));
+	if (!ret->files || !ret->decoded)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	ret->execution.files = ret->files;
+	json_object_foreach(object, name, value)
+	{
+		r = parse_file(ret, name, value, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int parse(struct request *ret, const json_t *const found[KEYS],
 		 struct sbx_err *err)
 {
@@ -122,6 +253,15 @@ static int parse(struct request *ret, const json_t *const found[KEYS],
 	x->stdin_len = json_string_length(found[STDIN]);
 	x->stdin_open = json_is_true(found[STDIN_OPEN]);
 	x->peer_fd = -1;
+	if (found[FILE_CONTENTS] && !json_is_boolean(found[FILE_CONTENTS]))
+		return wrong(FILE_CONTENTS, err);
+	ret->file_contents = json_is_true(found[FILE_CONTENTS]);
+	if (found[FILES]) {
+		int r = parse_files(ret, (json_t *)found[FILES], err);
+
+		if (r < 0)
+			return r;
+	}
 	return set_policy(&ret->policy, found, err);
 }
 
@@ -148,6 +288,10 @@ void request_clear(struct request *request)
 {
 	if (!request->object)
 		return;
+	for (size_t i = 0; request->decoded && i < request->execution.file_count + 1; i++)
+		free(request->decoded[i]);
+	free(request->decoded);
+	free(request->files);
 	policy_clear(&request->policy);
 	json_decref(request->object);
 	memset(request, 0, sizeof(*request));

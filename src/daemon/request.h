@@ -15,13 +15,18 @@
  *  "settings": [[key, text], ...]	as --set, over both
  *  "cwd": str,				the caller's working directory, absolute
  *  "stdin": str,			what the program reads, default nothing
- *  "stdin_open": bool}			more comes later (the command's door only)
+ *  "files": {name: text or {"base64": text}}	put into /work; names are plain relative paths
+ *  "stdin_open": bool,			more comes later (the command's door only)
+ *  "file_contents": bool}		hand out what the program leaves (the command's door only)
  * Anything else is refused by name. */
 struct request {
 	struct sbx_policy policy; /* checked */
 	struct execution_request
 		execution; /* policy and strings point into this struct and its object */
 	json_t *object;
+	bool file_contents;
+	struct execution_file *files;
+	char **decoded; /* of base64, file_count of them or NULL */
 };
 
 /* 0 or -errno, err filled (USAGE, POLICY). On failure *ret is cleared. */

@@ -33,12 +33,21 @@ struct execution_sink {
 	void (*stdin_taken)(
 		void *arg,
 		size_t len); /* the program's pipe took so much of execution_stdin() */
+	/* Asks for the contents of what the program leaves in /work; called for each file
+	 * (64 MiB together at most) right before done(). path: relative, any bytes. */
+	void (*file)(void *arg, const char *path, const char *data, size_t len);
 	/* Instead of done(): found only now to be the caller's fault (stages USAGE to
 	 * INTERPRETER, and BUSY). NULL: such a run ends with done() and status
 	 * "fault". */
 	void (*refused)(void *arg, const struct sbx_err *err);
 	void (*done)(void *arg, json_t *result);
 	void *arg;
+};
+
+struct execution_file {
+	const char *name; /* plain and relative, below /work */
+	const char *data;
+	size_t len;
 };
 
 struct execution_request {
@@ -50,6 +59,8 @@ struct execution_request {
 	const char *stdin_data; /* copied */
 	size_t stdin_len;
 	bool stdin_open; /* more will come by execution_stdin() */
+	const struct execution_file *files; /* put into /work; copied */
+	size_t file_count;
 	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
 };
 

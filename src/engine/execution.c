@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "engine/execution.h"
 
+#define COLLECT_US 500000u /* the init looks through what the program left */
 #define EXIT_US 2000000u /* from killing a jail to its end */
 #define NOTIFY_BURST 100u
 #define NOTIFY_PER_SECOND 50u
@@ -50,9 +51,15 @@ void execution_release(struct execution *x)
 	if (x->worker)
 		pool_release(x->pool, &x->worker);
 	fd_close(&x->peer_fd);
+	collect_free(&x->collect);
 	events_free(&x->events);
 	json_decref(x->done);
 	policy_clear(&x->policy);
+	for (size_t i = 0; i < x->file_count; i++) {
+		free((char *)x->files[i].name);
+		free((char *)x->files[i].data);
+	}
+	free(x->files);
 	free(x->grants);
 	free(x->code);
 	free(x->filename);
@@ -212,7 +219,11 @@ static void finish(struct execution *x)
 	if (x->sink.refused && is_refusal(x)) {
 		x->sink.refused(x->sink.arg, &x->fault);
 	} else {
+		parts.files = collect_list(x->collect);
+		parts.files_omitted = collect_omitted(x->collect);
 		result = result_make(&parts);
+		if (x->sink.file)
+			collect_contents(x->collect, x->sink.file, x->sink.arg);
 		x->sink.done(x->sink.arg, result);
 		json_decref(result);
 	}
@@ -268,6 +279,48 @@ static void look_at_disk(struct execution *x)
 	x->disk_used_inodes = (uint64_t)(fs.f_files - fs.f_ffree);
 }
 
+static void kill_jail(struct execution *x)
+{
+	worker_kill(x->worker);
+	(void)loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + EXIT_US,
+			    on_patience, x);
+	if (x->gone)
+		execution_finish_soon(x);
+}
+
+static void on_collected(void *arg)
+{
+	kill_jail(arg);
+}
+
+static void on_collect_late(void *arg)
+{
+	struct execution *x = arg;
+
+	loop_timer_cancel(&x->timer);
+	kill_jail(x);
+}
+
+/* Whatever was left: most programs leave nothing, and then nobody is asked. Files that
+ * came with the request may have been replaced one by one. */
+static bool left_something(const struct execution *x)
+{
+	return x->file_count > 0 || x->disk_first_inodes == 0 ||
+	       x->disk_used_inodes == 0 || x->disk_used_inodes > x->disk_first_inodes;
+}
+
+/* True: kill_jail() will be called. */
+static bool begin_collect(struct execution *x)
+{
+	if (!x->started_us || x->gone || x->stop == STOP_CANCELLED ||
+	    x->stop == STOP_FAULT || !left_something(x) ||
+	    collect_begin(x->engine->loop, x->worker, x->sink.file != NULL, on_collected,
+			  x, &x->collect) < 0)
+		return false;
+	return loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + COLLECT_US,
+			     on_collect_late, x) == 0;
+}
+
 void execution_end(struct execution *x, enum outcome_stop stop)
 {
 	if (x->stop == STOP_NONE && x->state != ENDING)
@@ -290,15 +343,12 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 	if (x->started_us)
 		look_at_disk(x);
 	/* A throttled process dies only in its next turn: the group's kill lifts the
-	 * quota first. */
+	 * quota first. The init is not in the group. */
 	if (x->stop != STOP_NONE && x->engine->host.hello.cgroup.version != CGROUP_NONE)
 		(void)cgroup_kill(&x->engine->host.hello.cgroup,
 				  worker_serial(x->worker));
-	worker_kill(x->worker);
-	(void)loop_timer_at(x->engine->loop, &x->timer, x->ended_us + EXIT_US,
-			    on_patience, x);
-	if (x->gone)
-		execution_finish_soon(x);
+	if (!begin_collect(x))
+		kill_jail(x);
 }
 
 void execution_fault(struct execution *x, const struct sbx_err *err)
@@ -513,6 +563,8 @@ static void on_init(void *arg, const struct init_report *report)
 
 	switch ((enum init_report_kind)report->kind) {
 	case INIT_DONE:
+		if (report->tmpfs_inodes > 0)
+			x->disk_first_inodes = report->tmpfs_inodes;
 		if (x->look_due) {
 			x->look_due = false;
 			(void)worker_looked(x->worker);

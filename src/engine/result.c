@@ -22,7 +22,7 @@ static json_t *stream_text(const struct stdio_stream *s, unsigned long long *ret
 	return json;
 }
 
-static void add_output(json_t *result, struct stdio *stdio)
+static void add_output(json_t *result, struct stdio *stdio, uint64_t files_omitted)
 {
 	unsigned long long dropped[2] = { 0, 0 };
 	json_t *text[2] = { NULL, NULL };
@@ -32,8 +32,10 @@ static void add_output(json_t *result, struct stdio *stdio)
 	(void)json_object_set_new(result, "stdout", text[0] ? text[0] : json_string(""));
 	(void)json_object_set_new(result, "stderr", text[1] ? text[1] : json_string(""));
 	(void)json_object_set_new(result, "truncated",
-				  json_pack("{s:I,s:I}", "stdout", (json_int_t)dropped[0],
-					    "stderr", (json_int_t)dropped[1]));
+				  json_pack("{s:I,s:I,s:I}", "stdout",
+					    (json_int_t)dropped[0], "stderr",
+					    (json_int_t)dropped[1], "files",
+					    (json_int_t)files_omitted));
 }
 
 static void set_claim(json_t *result, const json_t *done, const char *key)
@@ -95,8 +97,10 @@ json_t *result_make(const struct result_parts *p)
 	enum sbx_status status;
 	json_t *result = json_object(), *error = NULL, *displays;
 
-	if (!result)
+	if (!result) {
+		json_decref(p->files);
 		return NULL;
+	}
 	status = outcome_status(f, &error);
 	(void)json_object_set_new(result, "id", json_string(p->id));
 	(void)json_object_set_new(result, "status", json_string(sbx_status_name(status)));
@@ -108,14 +112,14 @@ json_t *result_make(const struct result_parts *p)
 	if (f->done_error && f->stop == STOP_NONE)
 		(void)json_object_set_new(result, "result_repr",
 					  json_string(f->done_error));
-	add_output(result, p->stdio);
+	add_output(result, p->stdio, p->files_omitted);
 	(void)json_object_set_new(result, "error", error ? error : json_null());
 	displays = json_object_get(f->done, "displays");
 	(void)json_object_set(result, "displays",
 			      json_is_array(displays) ? displays : NULL);
 	if (!json_is_array(displays))
 		(void)json_object_set_new(result, "displays", json_array());
-	(void)json_object_set_new(result, "files", json_array());
+	(void)json_object_set_new(result, "files", p->files ? p->files : json_array());
 	(void)json_object_set_new(
 		result, "usage",
 		json_pack("{s:f,s:f,s:I,s:I,s:I}", "wall_ms", (double)p->wall_us / 1000.0,

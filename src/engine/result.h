@@ -14,6 +14,8 @@ struct result_parts {
 	const struct meter_usage *usage;
 	struct stdio *stdio; /* NULL: the program never started */
 	struct events *events;
+	json_t *files; /* taken; NULL: none */
+	uint64_t files_omitted;
 	uint64_t wall_us;
 	unsigned walls;          /* WALL_* that stood; 0: the program never started */
 	unsigned missing;        /* WALL_* that the policy let be missing */

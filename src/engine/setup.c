@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -110,6 +111,10 @@ static int build_run(struct execution *x, struct buf *out, struct sbx_err *err)
 				    strlen(x->grants[i].path) + 1);
 	}
 	run.grants_len = (uint32_t)(out->len - at);
+	at = out->len;
+	for (size_t i = 0; r == 0 && i < x->file_count; i++)
+		r = buf_add(out, x->files[i].name, strlen(x->files[i].name) + 1);
+	run.files_len = (uint32_t)(out->len - at);
 	if (r == 0)
 		r = buf_add(out, cwd, run.cwd_len);
 	if (r < 0)
@@ -180,9 +185,33 @@ static int place_grant(struct execution *x, const struct grant *grant, int tree,
 	return r;
 }
 
+/* One memfd with all of them, so that any number is one packet. */
+static int put_files(struct execution *x, struct sbx_err *err)
+{
+	const struct init_request request = { .op = INIT_FILES };
+	_cleanup_fd_ int archive = memfd_create("files", MFD_CLOEXEC);
+	int r = archive < 0 ? -errno : 0;
+
+	for (size_t i = 0; r == 0 && i < x->file_count; i++) {
+		const struct execution_file *file = &x->files[i];
+		const struct init_file head = { .name_len = (uint32_t)strlen(file->name),
+						.len = file->len };
+
+		r = fd_write_all(archive, &head, sizeof(head));
+		if (r == 0)
+			r = fd_write_all(archive, file->name, head.name_len);
+		if (r == 0)
+			r = fd_write_all(archive, file->data, file->len);
+	}
+	if (r < 0)
+		return err_set(err, SBX_AT_ENGINE, -r, "the files of a request");
+	return ask_init(x, &request, archive, err);
+}
+
 static unsigned tree_flags(const struct execution *x, const struct grant *grant)
 {
-	return (grant->writable ? TREE_WRITABLE : 0) |
+	return TREE_ANY | (grant->writable ? TREE_WRITABLE : 0) |
+	       (x->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
 	       (x->policy.allow_subprocess ? TREE_EXEC : 0);
 }
 
@@ -202,14 +231,17 @@ static void on_tree(void *arg, const void *reply, int fd)
 			else
 				grant = &x->grants[i];
 		}
+	/* It is freed behind us, whatever becomes of the run. */
+	if (grant)
+		grant->call = NULL;
 	if (!grant || x->state != SETUP) {
 		fd_close(&fd);
 		return;
 	}
-	grant->call = NULL;
 	if (r->err.stage != SBX_AT_NONE) {
 		err = r->err;
-		err.stage = SBX_AT_GRANT;
+		if (err.stage != SBX_AT_WALL)
+			err.stage = SBX_AT_GRANT;
 		(void)snprintf(err.field, sizeof(err.field), "allowed_directories");
 		fd_close(&fd);
 		execution_fault(x, &err);
@@ -298,6 +330,8 @@ int setup_begin(struct execution *x, struct sbx_err *err)
 	stdio_hold(&x->stdio, x->hold);
 	if (disk.disk_bytes != WORKER_DISK_BYTES)
 		r = ask_init(x, &disk, -1, err);
+	if (r == 0 && x->file_count > 0)
+		r = put_files(x, err);
 	if (r == 0 && x->grant_count > 0)
 		r = open_grants(x, err);
 	/* Rootless grants are opened by the jailer; the last answer seals. */

@@ -70,6 +70,55 @@ static int check_code(const char *code, size_t len, struct sbx_err *err)
 	return 0;
 }
 
+/* What a jail has of its own at these places cannot be covered, and what the host has
+ * there is nobody's to give. */
+static int check_place(const char *path, struct sbx_err *err)
+{
+	static const char *const own[] = { "/",     "/tmp", "/work",  "/usr",   "/bin",
+					   "/sbin", "/lib", "/lib32", "/lib64", NULL };
+	static const char *const closed[] = { "/proc", "/sys", "/dev", "/.sbx", NULL };
+
+	for (const char *const *at = own; *at; at++)
+		if (strcmp(path, *at) == 0)
+			return err_set_field(
+				err, SBX_AT_GRANT, 0, "allowed_directories",
+				"allowed_directories: %s cannot be granted as a whole: %s",
+				path,
+				path[1] == '\0' ? "it is everything"
+				: strcmp(path, "/tmp") == 0 || strcmp(path, "/work") == 0
+					? "every program has one of its own; grant a directory in it"
+					: "every program sees it read-only; grant a directory in it");
+	for (const char *const *at = closed; *at; at++) {
+		size_t len = strlen(*at);
+
+		if (strncmp(path, *at, len) == 0 && (path[len] == '/' || !path[len]))
+			return err_set_field(
+				err, SBX_AT_GRANT, 0, "allowed_directories",
+				"allowed_directories: nothing in %s can be granted: every program "
+				"has its own",
+				*at);
+	}
+	return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct grant *)a)->path, ((const struct grant *)b)->path);
+}
+
+/* One in another is mounted after it, over it: the innermost decides. */
+static int sort_grants(struct execution *x, struct sbx_err *err)
+{
+	qsort(x->grants, x->grant_count, sizeof(*x->grants), by_path);
+	for (size_t i = 1; i < x->grant_count; i++)
+		if (strcmp(x->grants[i - 1].path, x->grants[i].path) == 0)
+			return err_set_field(
+				err, SBX_AT_GRANT, 0, "allowed_directories",
+				"allowed_directories: two of them are %.200s",
+				x->grants[i].path);
+	return 0;
+}
+
 /* Relative grants need the caller's directory. Real paths: a grant is what it is when the
  * run begins. */
 static int resolve_grants(struct execution *x, struct sbx_err *err)
@@ -105,9 +154,10 @@ static int resolve_grants(struct execution *x, struct sbx_err *err)
 		(void)snprintf(joined, 8194, "%s%s%s",
 			       parsed->path[0] == '/' ? "" : x->cwd,
 			       parsed->path[0] == '/' ? "" : "/", parsed->path);
-		r = strlen(joined) < 4096 ? host_resolve(&x->engine->host, joined,
-							 x->grants[i].path, err)
-					  : -ENAMETOOLONG;
+		r = strlen(joined) < 4096
+			    ? host_resolve_as(&x->engine->host, joined, x->peer_fd,
+					      x->grants[i].path, err)
+			    : -ENAMETOOLONG;
 		if (r < 0) {
 			r = err_set_field(
 				err, SBX_AT_GRANT, -r, "allowed_directories",
@@ -115,18 +165,15 @@ static int resolve_grants(struct execution *x, struct sbx_err *err)
 				parsed->path);
 			break;
 		}
-		if (strcmp(x->grants[i].path, "/") == 0) {
-			r = err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: the whole file system cannot be granted");
+		r = check_place(x->grants[i].path, err);
+		if (r < 0)
 			break;
-		}
 		x->grants[i].writable = parsed->writable;
 		x->grant_count = i + 1;
 	}
 	free(parsed);
 	free(joined);
-	return r;
+	return r < 0 ? r : sort_grants(x, err);
 }
 
 static int make_id(char id[33])
@@ -140,6 +187,28 @@ static int make_id(char id[33])
 	return 0;
 }
 
+static int copy_files(struct execution *x, const struct execution_request *request)
+{
+	x->files = calloc(request->file_count + 1, sizeof(*x->files));
+	if (!x->files)
+		return -ENOMEM;
+	for (size_t i = 0; i < request->file_count; i++) {
+		const struct execution_file *from = &request->files[i];
+		char *name = strdup(from->name), *data = malloc(from->len + 1);
+
+		if (!name || !data) {
+			free(name);
+			free(data);
+			return -ENOMEM;
+		}
+		if (from->len > 0)
+			memcpy(data, from->data, from->len);
+		x->files[x->file_count++] = (struct execution_file){ name, data,
+								     from->len };
+	}
+	return 0;
+}
+
 static int copy_request(struct execution *x, const struct execution_request *request,
 			struct sbx_err *err)
 {
@@ -150,7 +219,7 @@ static int copy_request(struct execution *x, const struct execution_request *req
 	x->cwd = request->cwd ? strdup(request->cwd) : NULL;
 	x->stdin_data = malloc(request->stdin_len + 1);
 	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) ||
-	    make_id(x->id) < 0)
+	    make_id(x->id) < 0 || copy_files(x, request) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	memcpy(x->code, request->code, request->code_len);
 	x->code_len = request->code_len;

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,24 +27,27 @@
 #include "base/kernel.h"
 #include "base/wire.h"
 #include "jail/caps.h"
+#include "jail/files.h"
 #include "jail/init.h"
 #include "jail/supervise.h"
 
+#define ALONE_US 100000u   /* for the others of the jail to be gone */
+#define COLLECT_US 300000u /* and for a look at what they left */
+
 struct init {
+	const struct root *root;
 	int control_fd, signal_fd, proc_fd;
 	struct root_view view;
 	bool supervising;
 	struct supervise supervise;
+	struct files_given given;
 	uint32_t sample_ms;
 	uint64_t next_tick_us, next_sample_us; /* CLOCK_MONOTONIC, 0: none */
 };
 
 static uint64_t now_us(void)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+	return files_now_us();
 }
 
 static void report(const struct init *init, const struct init_report *report)
@@ -131,8 +135,13 @@ static void seal(struct init *init, const struct init_request *request)
 		.cpu_percent = request->cpu_percent,
 		.processes = request->processes,
 	};
+	struct init_report done = { .kind = INIT_DONE, .serial = request->serial };
 	struct sbx_err err = { 0 };
+	struct statfs fs;
 
+	/* With what is there already the engine tells whether a program left anything. */
+	if (fstatfs(init->view.private_fd, &fs) == 0)
+		done.tmpfs_inodes = fs.f_files - fs.f_ffree;
 	fd_close(&init->view.rw_fd);
 	(void)err_set_plain(&err, SBX_AT_JAIL, EPERM, "the init could not be sealed");
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || caps_no_new_privs(&err) < 0 ||
@@ -142,7 +151,7 @@ static void seal(struct init *init, const struct init_request *request)
 	}
 	if (limits.memory_bytes == 0 && limits.cpu_percent == 0 &&
 	    request->sample_ms == 0) {
-		report_kind(init, INIT_DONE, request->serial, NULL);
+		report(init, &done);
 		return;
 	}
 	if (supervise_begin(&init->supervise, &limits, init->proc_fd,
@@ -154,7 +163,7 @@ static void seal(struct init *init, const struct init_request *request)
 	init->sample_ms = request->sample_ms;
 	init->next_tick_us = now_us();
 	init->next_sample_us = request->sample_ms ? now_us() : 0;
-	report_kind(init, INIT_DONE, request->serial, NULL);
+	report(init, &done);
 }
 
 static void supervise(struct init *init);
@@ -170,6 +179,33 @@ static void look(struct init *init, const struct init_request *request)
 	if (init->supervising)
 		report_usage(init, INIT_USAGE);
 	report_kind(init, INIT_DONE, request->serial, NULL);
+}
+
+static void reap(struct init *init);
+
+/* Nobody changes what we are about to look at. As pid 1 we reach everything in the jail,
+ * which has our uid; what does not go (it waits in the kernel, or for its turn of a
+ * quota) can only make the list older than it is. */
+static void be_alone(struct init *init)
+{
+	const struct timespec wait = { .tv_nsec = 200000 };
+	uint64_t until = now_us() + ALONE_US;
+
+	init->supervising = false;
+	/* Without a pid namespace (a wall that the policy let be missing) "everything" would
+	 * be the host's. */
+	while (getpid() == 1 && kill(-1, SIGKILL) == 0 && now_us() < until) {
+		reap(init);
+		(void)nanosleep(&wait, NULL);
+	}
+}
+
+static void collect(struct init *init, const struct init_request *request, int out_fd)
+{
+	if (out_fd < 0)
+		_exit(1);
+	be_alone(init);
+	files_collect(out_fd, request->flags, &init->given, now_us() + COLLECT_US);
 }
 
 static void handle(struct init *init)
@@ -196,7 +232,8 @@ static void handle(struct init *init)
 	case INIT_GRANT:
 		r = tree < 0 ? err_set_plain(&err, SBX_AT_GRANT, EBADF,
 					     "a grant without its tree")
-			     : root_grant(&init->view, tree, request.path, &err);
+			     : root_grant(init->root, &init->view, tree, request.path,
+					  &err);
 		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
 		break;
 	case INIT_SEAL:
@@ -204,6 +241,14 @@ static void handle(struct init *init)
 		break;
 	case INIT_LOOK:
 		look(init, &request);
+		break;
+	case INIT_FILES:
+		r = tree < 0 ? err_set_plain(&err, SBX_AT_JAIL, EBADF, "no files")
+			     : files_put(tree, &init->given, &err);
+		report_kind(init, r < 0 ? INIT_FAILED : INIT_DONE, request.serial, &err);
+		break;
+	case INIT_COLLECT:
+		collect(init, &request, tree);
 		break;
 	default:
 		_exit(1);
@@ -277,6 +322,7 @@ _Noreturn void init_main(const struct init_start *start)
 	sigset_t all;
 	char go;
 
+	init.root = start->root;
 	init.control_fd = start->control_fd;
 	init.view = (struct root_view){ -1, -1 };
 	/* The jailer's end closing means that it failed to map us. */

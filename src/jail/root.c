@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -25,6 +26,11 @@
 #include "base/kernel.h"
 #include "jail/root.h"
 #include "zygote/messages.h"
+
+struct root_inner {
+	int fd;
+	const char *target;
+};
 
 static int fail(struct sbx_err *err, const char *what)
 {
@@ -244,6 +250,23 @@ static struct root_entry *entry_new(struct root *root, const char *target,
 	return entry;
 }
 
+/* A grant that its giver cannot use himself is said to be wrong before the program finds
+ * out. */
+static int check_rights(int node, unsigned tree_flags, struct sbx_err *err)
+{
+	int mode = R_OK | ((tree_flags & TREE_WRITABLE) ? W_OK : 0);
+	struct stat st;
+
+	if (fstat(node, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+		return err_set_plain(err, SBX_AT_GRANT, EINVAL,
+				     "a grant is neither directory nor file");
+	if (syscall(SYS_faccessat2, node, "", mode | (S_ISDIR(st.st_mode) ? X_OK : 0),
+		    AT_EMPTY_PATH | AT_EACCESS) < 0) /* 5.8 */
+		return err_set_plain(err, SBX_AT_GRANT, errno,
+				     "a granted directory or file cannot be opened");
+	return 0;
+}
+
 int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd,
 		   struct sbx_err *err)
 {
@@ -256,11 +279,14 @@ int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd,
 	memcpy(inside + 4, path, strlen(path) + 1);
 	/* The engine gives real paths; a symlink that has come since is refused
 	 * (CVE-2025-52565). */
-	node = open_plain(AT_FDCWD, inside,
-			  O_PATH | ((tree_flags & TREE_FILE) ? 0 : O_DIRECTORY));
+	node = open_plain(
+		AT_FDCWD, inside,
+		O_PATH | ((tree_flags & (TREE_FILE | TREE_ANY)) ? 0 : O_DIRECTORY));
 	if (node < 0)
 		return err_set_plain(err, SBX_AT_GRANT, errno,
 				     "a directory or file to be shown cannot be opened");
+	if ((tree_flags & TREE_ANY) && check_rights(node, tree_flags, err) < 0)
+		return -EACCES;
 	tree = open_tree(node, "",
 			 AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 				 AT_RECURSIVE);
@@ -520,14 +546,62 @@ int root_enter(const struct root *root, const struct root_private *priv,
 	return 0;
 }
 
-int root_grant(const struct root_view *view, int tree_fd, const char *path,
-	       struct sbx_err *err)
+static bool is_below(const char *path, const char *above)
+{
+	size_t len = strlen(above);
+
+	return strncmp(path, above, len) == 0 && path[len] == '/';
+}
+
+/* The parts of the root below path, by descriptors of their own. How many, or -errno. */
+static int take_inner(const struct root *root, const char *path,
+		      struct root_inner inner[ROOT_ENTRIES_MAX], struct sbx_err *err)
+{
+	int count = 0;
+
+	for (uint32_t i = 0; i < root->count; i++) {
+		const struct root_entry *entry = &root->entries[i];
+		int fd;
+
+		if (entry->kind != ROOT_TREE || !is_below(entry->target, path))
+			continue;
+		fd = open_tree(AT_FDCWD, entry->target,
+			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		if (fd < 0)
+			return err_set_plain(err, SBX_AT_GRANT, errno,
+					     "what every program sees below a grant");
+		inner[count].fd = fd;
+		inner[count++].target = entry->target;
+	}
+	return count;
+}
+
+static int put_inner(const struct root_inner *inner, int count, struct sbx_err *err)
+{
+	for (int i = 0; i < count; i++) {
+		_cleanup_fd_ int point = open_plain(AT_FDCWD, inner[i].target, O_PATH);
+
+		/* A venv's lib64 is a symlink to its lib, which is here. */
+		if (point < 0 && errno == ELOOP)
+			continue;
+		if (point < 0 ||
+		    move_mount(inner[i].fd, "", point, "",
+			       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+			return err_set_plain(
+				err, SBX_AT_GRANT, errno,
+				"a granted directory would hide what every program sees");
+	}
+	return 0;
+}
+
+static int put_grant(const struct root_view *view, int tree_fd, const char *path,
+		     struct sbx_err *err)
 {
 	_cleanup_fd_ int point = -1, top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
 	bool is_file;
 
-	if (!target_ok(path) || fstat(tree_fd, &st) < 0 || top < 0)
+	if (fstat(tree_fd, &st) < 0 || top < 0)
 		return err_set_plain(err, SBX_AT_GRANT, EINVAL, "malformed grant");
 	is_file = !S_ISDIR(st.st_mode);
 	point = open_plain(AT_FDCWD, path, O_PATH);
@@ -552,6 +626,41 @@ int root_grant(const struct root_view *view, int tree_fd, const char *path,
 		return err_set_plain(err, SBX_AT_GRANT, errno,
 				     "mounting a granted directory");
 	return 0;
+}
+
+int root_grant(const struct root *root, const struct root_view *view, int tree_fd,
+	       const char *path, struct sbx_err *err)
+{
+	struct root_inner inner[ROOT_ENTRIES_MAX];
+	struct statvfs fs;
+	int count, r;
+
+	if (!target_ok(path) || fstatvfs(tree_fd, &fs) < 0)
+		return err_set_plain(err, SBX_AT_GRANT, EINVAL,
+				     "malformed grant, or a path longer than 1023 bytes");
+	for (uint32_t i = 0; i < root->count; i++) {
+		const struct root_entry *entry = &root->entries[i];
+
+		if (entry->kind != ROOT_TREE || (strcmp(path, entry->target) != 0 &&
+						 !is_below(path, entry->target)))
+			continue;
+		/* Mounted over, its libraries could not be loaded any more. */
+		if (fs.f_flag & ST_RDONLY)
+			return 0;
+		return err_set_plain(
+				err, SBX_AT_GRANT, EROFS,
+				"what every program runs from cannot be granted "
+				"for writing");
+	}
+	count = take_inner(root, path, inner, err);
+	if (count < 0)
+		return count;
+	r = put_grant(view, tree_fd, path, err);
+	if (r == 0)
+		r = put_inner(inner, count, err);
+	while (count > 0)
+		(void)close(inner[--count].fd);
+	return r;
 }
 
 int root_resize(const struct root_view *view, uint64_t bytes, uint64_t inodes,

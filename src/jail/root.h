@@ -66,9 +66,11 @@ struct root_private {
  * /tmp, /dev/shm and /work, and makes it the only thing there is. */
 int root_enter(const struct root *root, const struct root_private *priv,
 	       struct root_view *ret, struct sbx_err *err);
-/* Init: puts a detached mount at path, which is made if it is not there. */
-int root_grant(const struct root_view *view, int tree_fd, const char *path,
-	       struct sbx_err *err);
+/* Init: puts a detached mount at path, which is made if it is not there. Parts of the
+ * root that lie below it (an interpreter in a project's directory) stay as they are; what
+ * lies in one of them is there already to be read, and never to be written. */
+int root_grant(const struct root *root, const struct root_view *view, int tree_fd,
+	       const char *path, struct sbx_err *err);
 int root_resize(const struct root_view *view, uint64_t bytes, uint64_t inodes,
 		struct sbx_err *err);
 

@@ -27,6 +27,7 @@
 #include "daemon/door.h"
 #include "daemon/request.h"
 #include "lib/internal.h"
+#include "zygote/messages.h"
 
 #define STARTED_MAX 256u
 #define EVENT_MAX (64u << 10)
@@ -57,6 +58,9 @@ struct run {
 	struct sbx_err *err;
 	size_t under_way; /* bytes of stdin */
 	bool stdin_open, cancelled, ended;
+	char path[DOOR_PATH_MAX + 1]; /* of the file that comes, "": none */
+	struct buf file;
+	uint64_t file_size, file_bytes; /* this one's, and of all before it */
 	int64_t give_up_ms;
 };
 
@@ -87,6 +91,8 @@ int sbx_request_check(const struct sbx_request *request, struct sbx_err *err)
 	size_t i;
 	int r;
 
+	if (request->file_count > FILES_MAX)
+		return err_set(err, SBX_AT_USAGE, 0, "more than %u files", FILES_MAX);
 	if (!request->code && request->code_len > 0)
 		return err_set(err, SBX_AT_USAGE, 0, "a request without code");
 	if (request->code_len > CODE_MAX)
@@ -115,6 +121,21 @@ int sbx_request_check(const struct sbx_request *request, struct sbx_err *err)
 	if (request->setting_count > SETTINGS_MAX)
 		return err_set(err, SBX_AT_USAGE, 0, "more than %d settings",
 			       SETTINGS_MAX);
+	for (i = 0; i < request->file_count; i++) {
+		const struct sbx_file *file = &request->files[i];
+
+		if (!file->name || (!file->data && file->len > 0))
+			return err_set(err, SBX_AT_USAGE, 0, "a file without name or data");
+		r = check_text(file->name, strlen(file->name), "a file's name",
+			       SBX_AT_USAGE, err);
+		if (r < 0)
+			return r;
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(file->name, request->files[j].name) == 0)
+				return err_set(err, SBX_AT_USAGE, 0,
+					       "two files are called \"%.100s\"",
+					       file->name);
+	}
 	for (i = 0; i < request->setting_count; i++) {
 		const struct sbx_setting *setting = &request->settings[i];
 
@@ -153,6 +174,47 @@ static json_t *lossy(const char *text)
 	return value;
 }
 
+static json_t *base64(const unsigned char *data, size_t len)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = len < REQUEST_MAX ? malloc((len + 2) / 3 * 4 + 1) : NULL;
+	json_t *value;
+	size_t at = 0;
+
+	for (size_t i = 0; text && i < len; i += 3) {
+		uint32_t bits = (uint32_t)data[i] << 16;
+
+		bits |= i + 1 < len ? (uint32_t)data[i + 1] << 8 : 0;
+		bits |= i + 2 < len ? data[i + 2] : 0;
+		text[at++] = letters[bits >> 18];
+		text[at++] = letters[bits >> 12 & 63];
+		text[at++] = i + 1 < len ? letters[bits >> 6 & 63] : '=';
+		text[at++] = i + 2 < len ? letters[bits & 63] : '=';
+	}
+	value = text ? json_stringn(text, at) : NULL;
+	free(text);
+	return value;
+}
+
+/* Text as it is, so that a request can be read; all else as base64. */
+static int fill_files(json_t *object, const struct sbx_request *request)
+{
+	json_t *files = json_object();
+	size_t i;
+	int r = files ? 0 : -1;
+
+	for (i = 0; r == 0 && i < request->file_count; i++) {
+		const struct sbx_file *file = &request->files[i];
+		json_t *value = json_stringn(file->data ? file->data : "", file->len);
+
+		if (!value)
+			value = json_pack("{s:o}", "base64", base64(file->data, file->len));
+		r = json_object_set_new(files, file->name, value);
+	}
+	return r | json_object_set_new(object, "files", files);
+}
+
 /* json_object_set_new() takes NULL, and says -1 of it. */
 static int fill(json_t *object, const struct sbx_request *request)
 {
@@ -182,6 +244,10 @@ static int fill(json_t *object, const struct sbx_request *request)
 	if (getcwd(cwd, sizeof(cwd)) && cwd[0] == '/' &&
 	    check_text(cwd, strlen(cwd), "", SBX_AT_USAGE, NULL) == 0)
 		r |= json_object_set_new(object, "cwd", json_string(cwd));
+	if (request->file_count > 0)
+		r |= fill_files(object, request);
+	if (request->on_file)
+		r |= json_object_set_new(object, "file_contents", json_true());
 	if (request->stdin_fd >= 0)
 		r |= json_object_set_new(object, "stdin_open", json_true());
 	return r ? -ENOMEM : 0;
@@ -270,6 +336,10 @@ static size_t payload_max(uint32_t type)
 		return sizeof(struct sbx_err);
 	case DOOR_STDIN_TAKEN:
 		return sizeof(uint32_t);
+	case DOOR_FILE:
+		return sizeof(struct door_file) + DOOR_PATH_MAX;
+	case DOOR_FILE_DATA:
+		return DOOR_CHUNK;
 	default:
 		return SIZE_MAX;
 	}
@@ -335,6 +405,44 @@ static int take_error(struct run *run, const char *data, size_t len)
 	return err.errnum > 0 && err.errnum < 4096 ? -err.errnum : -EINVAL;
 }
 
+static int file_complete(struct run *run)
+{
+	if (run->file.len < run->file_size)
+		return 0;
+	if (run->file.len > run->file_size)
+		return -EBADMSG;
+	run->file_bytes += run->file_size;
+	run->request->on_file(run->request->arg, run->path,
+			      run->file.data ? run->file.data : "", run->file.len);
+	run->path[0] = '\0';
+	buf_free(&run->file);
+	return 0;
+}
+
+static int take_file(struct run *run, const char *data, size_t len)
+{
+	struct door_file file;
+
+	if (len <= sizeof(file) || !run->request->on_file || run->path[0])
+		return -EBADMSG;
+	memcpy(&file, data, sizeof(file));
+	data += sizeof(file);
+	len -= sizeof(file);
+	if (memchr(data, '\0', len) || file.size > FILES_LEFT_BYTES - run->file_bytes)
+		return -EBADMSG;
+	memcpy(run->path, data, len);
+	run->path[len] = '\0';
+	run->file_size = file.size;
+	return file_complete(run);
+}
+
+static int take_file_data(struct run *run, const char *data, size_t len)
+{
+	int r = run->path[0] && len > 0 ? buf_add(&run->file, data, len) : -EBADMSG;
+
+	return r < 0 ? r : file_complete(run);
+}
+
 /* 0, or -errno; with run->ended the run's own answer, without it the end of the
  * handle. */
 static int take_frame(struct run *run, uint32_t type, const char *data, size_t len)
@@ -357,6 +465,10 @@ static int take_frame(struct run *run, uint32_t type, const char *data, size_t l
 			return -EBADMSG;
 		run->under_way -= taken;
 		return 0;
+	case DOOR_FILE:
+		return take_file(run, data, len);
+	case DOOR_FILE_DATA:
+		return take_file_data(run, data, len);
 	case DOOR_RESULT:
 		return take_result(run, data, len);
 	case DOOR_ERROR:
@@ -553,6 +665,7 @@ int sbx_run(struct sbx *box, const struct sbx_request *request,
 	(void)pthread_mutex_lock(&box->lock);
 	r = run_locked(&run);
 	(void)pthread_mutex_unlock(&box->lock);
+	buf_free(&run.file);
 	if (r == 0)
 		*ret_result = run.result;
 	return r;

@@ -46,6 +46,8 @@ struct program {
 	PyObject *environment; /* dict of str */
 	const char *
 		modules; /* allowed_modules, run.modules_len bytes, each with its NUL; kept for good */
+	const char *
+		files; /* names below /work that came with the request, run.files_len bytes, the same way */
 };
 
 /* A claim to the engine. Bounded and counted: the first of its kind at once, the number

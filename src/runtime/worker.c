@@ -192,7 +192,7 @@ void worker_events_flush(void)
 struct request {
 	char *payload; /* malloc'ed: struct worker_run, its sections, and one NUL of ours */
 	struct worker_run run;
-	const char *filter, *code, *filename, *modules, *environment, *grants, *cwd;
+	const char *filter, *code, *filename, *modules, *environment, *grants, *files, *cwd;
 	int stdio[3];
 };
 
@@ -235,6 +235,7 @@ static void receive(struct request *ret)
 			{ ret->run.modules_len, &ret->modules },
 			{ ret->run.environment_len, &ret->environment },
 			{ ret->run.grants_len, &ret->grants },
+			{ ret->run.files_len, &ret->files },
 			{ ret->run.cwd_len, &ret->cwd },
 		};
 		size_t i, left = frame.len - sizeof(ret->run);
@@ -279,20 +280,27 @@ static PyObject *parse_environment(const char *at, size_t len)
 	return dict;
 }
 
+/* Words, each with its NUL. For good: the gate reads them to the end. */
+static const char *keep_words(const char *words, size_t len)
+{
+	char *kept;
+
+	if (len > 0 && words[len - 1] != '\0')
+		fail_plain(EBADMSG, "malformed list in the request");
+	kept = malloc(len + 1);
+	if (!kept)
+		fail_plain(ENOMEM, "memory for the request");
+	memcpy(kept, words, len);
+	return kept;
+}
+
 static void prepare_program(const struct request *request, struct program *ret)
 {
 	const struct worker_run *run = &request->run;
-	char *modules;
 
-	if (run->modules_len > 0 && request->modules[run->modules_len - 1] != '\0')
-		fail_plain(EBADMSG, "malformed list of modules");
-	modules = malloc((size_t)run->modules_len +
-			 1); /* for good: the gate reads it to the end */
-	if (!modules)
-		fail_plain(ENOMEM, "memory for the request");
-	memcpy(modules, request->modules, run->modules_len);
 	ret->run = *run;
-	ret->modules = modules;
+	ret->modules = keep_words(request->modules, run->modules_len);
+	ret->files = keep_words(request->files, run->files_len);
 	ret->source = PyUnicode_DecodeUTF8(request->code, (Py_ssize_t)run->code_len,
 					   "strict");
 	ret->filename = PyUnicode_DecodeUTF8(request->filename,

@@ -77,6 +77,12 @@ int host_call(struct host *host, const struct broker_request *request, int fd,
 
 int host_resolve(struct host *host, const char *path, char ret[4096], struct sbx_err *err)
 {
+	return host_resolve_as(host, path, -1, ret, err);
+}
+
+int host_resolve_as(struct host *host, const char *path, int peer_fd, char ret[4096],
+		    struct sbx_err *err)
+{
 	struct broker_request request = { .op = BROKER_RESOLVE };
 	struct broker_reply reply;
 	int r;
@@ -84,7 +90,7 @@ int host_resolve(struct host *host, const char *path, char ret[4096], struct sbx
 	if (strlen(path) >= sizeof(request.path))
 		return err_set(err, SBX_AT_GRANT, ENAMETOOLONG, "%.64s...", path);
 	memcpy(request.path, path, strlen(path) + 1);
-	r = host_call(host, &request, -1, &reply, NULL, err);
+	r = host_call(host, &request, peer_fd, &reply, NULL, err);
 	if (r < 0)
 		return r;
 	reply.path[sizeof(reply.path) - 1] = '\0';

@@ -27,7 +27,10 @@ int host_begin(struct host *host, struct loop *loop, int broker_fd, int mover_fd
  * NULL if none is expected. */
 int host_call(struct host *host, const struct broker_request *request, int fd,
 	      struct broker_reply *ret_reply, int *ret_fd, struct sbx_err *err);
-/* realpath(3) with the starter's rights. */
+/* realpath(3) with the starter's rights, or those of the peer of a socket (when started
+ * as root; -1: none). */
+int host_resolve_as(struct host *host, const char *path, int peer_fd, char ret[4096],
+		    struct sbx_err *err);
 int host_resolve(struct host *host, const char *path, char ret[4096],
 		 struct sbx_err *err);
 /* A directory or file of the starter's to read in: a detached read-only mount when

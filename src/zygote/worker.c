@@ -21,11 +21,19 @@
 
 #define REMOVE_TRIES 200u /* of a cgroup, 5 ms apart */
 
+/* A request that the init's socket has not taken yet. */
+struct waiting {
+	struct waiting *next;
+	int fd;
+	struct init_request request;
+};
+
 /* A worker of ours sends a few dozen: at most 64 different events, twice, and four
  * others. */
 #define FRAMES_MAX 512u
 
 struct worker {
+	struct waiting *first_waiting, **last_waiting;
 	struct template *template; /* NULL once it is gone */
 	struct host *host;
 	struct worker_events events;
@@ -387,6 +395,8 @@ static void try_fork(void *arg)
 		fd_close(&w->far_fd);
 }
 
+static int flush_init(struct worker *w);
+
 static void on_init(void *arg, uint32_t events)
 {
 	struct worker *w = arg;
@@ -394,7 +404,9 @@ static void on_init(void *arg, uint32_t events)
 	size_t count = 0;
 	int r;
 
-	(void)events;
+	/* What cannot be sent any more shows as the end of the init. */
+	if (events & EPOLLOUT)
+		(void)flush_init(w);
 	r = wire_recv(w->init_fd, &report, sizeof(report), NULL, 0, &count);
 	if (r == -EAGAIN || r == -EINTR)
 		return;
@@ -467,9 +479,50 @@ static void on_made(void *arg, const void *reply, int fd)
 		try_fork(w);
 }
 
+static int flush_init(struct worker *w)
+{
+	struct waiting *one;
+	int r;
+
+	while ((one = w->first_waiting)) {
+		r = wire_send(w->init_fd, &one->request, sizeof(one->request), &one->fd,
+			      one->fd >= 0 ? 1 : 0);
+		if (r < 0)
+			return r;
+		w->first_waiting = one->next;
+		if (!one->next)
+			w->last_waiting = &w->first_waiting;
+		fd_close(&one->fd);
+		free(one);
+	}
+	return loop_modify(w->init_io, EPOLLIN);
+}
+
+/* A policy with many grants is more than the socket takes at once. */
 int worker_init_request(struct worker *w, const struct init_request *request, int fd)
 {
-	return wire_send(w->init_fd, request, sizeof(*request), &fd, fd >= 0 ? 1 : 0);
+	struct waiting *one;
+	int r = -EAGAIN;
+
+	if (!w->init_io)
+		return -EPIPE;
+	if (!w->first_waiting)
+		r = wire_send(w->init_fd, request, sizeof(*request), &fd,
+			      fd >= 0 ? 1 : 0);
+	if (r != -EAGAIN)
+		return r;
+	one = calloc(1, sizeof(*one));
+	if (!one)
+		return -ENOMEM;
+	one->request = *request;
+	one->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && one->fd < 0) {
+		free(one);
+		return -EMFILE;
+	}
+	*w->last_waiting = one;
+	w->last_waiting = &one->next;
+	return loop_modify(w->init_io, EPOLLIN | EPOLLOUT);
 }
 
 void worker_kill(struct worker *w)
@@ -553,6 +606,7 @@ int worker_new(struct template *template, struct host *host, uint32_t serial,
 			      .pidfd = -1,
 			      .far_fd = -1,
 			      .in_fd = -1 };
+	w->last_waiting = &w->first_waiting;
 	r = wire_pair(SOCK_SEQPACKET, pair);
 	if (r == 0) {
 		w->init_fd = pair[0];
@@ -611,6 +665,13 @@ static void finish(struct worker *w)
 	if (!w->closed)
 		channel_close(w);
 	buf_free(&w->out);
+	while (w->first_waiting) {
+		struct waiting *one = w->first_waiting;
+
+		w->first_waiting = one->next;
+		fd_close(&one->fd);
+		free(one);
+	}
 	for (; w->out_fd_count > 0; w->out_fd_count--)
 		(void)close(w->out_fds[w->out_fd_count - 1]);
 	fd_close(&w->far_fd);

@@ -22,7 +22,7 @@ def test_result_has_the_whole_shape(command):
     assert result["status"] == "ok" and result["result"] == 2
     assert SHAPE <= set(result)
     assert set(result["usage"]) == {"wall_ms", "cpu_ms", "memory_peak_bytes", "processes_peak", "written_bytes"}
-    assert set(result["truncated"]) == {"stdout", "stderr"}
+    assert set(result["truncated"]) == {"stdout", "stderr", "files"}
     kept = result["enforced"]
     for limit in ("memory", "cpu", "processes"):
         assert kept[limit] in ("cgroup2", "cgroup1", "rlimit+supervised")

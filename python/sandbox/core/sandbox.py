@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import logging
 import os
 import threading
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Iterator, TypeVar
+from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from sandbox.config.settings import DEFAULT_SETTINGS, SandboxSettings
 from sandbox.core.client import Call, Client, ServerGone
@@ -51,25 +52,27 @@ class Sandbox:
 
     # running
 
-    def execute(self, code: str) -> Any:
+    def execute(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Any:
         """Runs the program and returns the value of ``__result__``, None if it set none.
+
+        files: name (a plain relative path) to contents, put into the program's working directory ``/work``.
 
         Raises :class:`ResourceLimitExceeded` where a limit ended it, :class:`SecurityError` where the exception of
         a denied operation did, :class:`SandboxError` for anything else that it raised, and for a program that could
         not be run; ``.result`` has all that is known.
         """
-        return _value(self.run(code))
+        return _value(self.run(code, files))
 
-    def run(self, code: str) -> Result:
-        """Runs the program and returns everything about it, whatever its verdict.
+    def run(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Result:
+        """Runs the program and returns everything about it, whatever its verdict. files: as :meth:`execute`.
 
         Raises :class:`SandboxError` only where none was formed: the request was refused, or no server is there.
         """
-        return self._run(self._request(code), None)
+        return self._run(self._request(code, files), None)
 
-    async def execute_async(self, code: str) -> Any:
+    async def execute_async(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Any:
         """:meth:`execute` without blocking the event loop. Cancelling the task stops the program."""
-        request = self._request(code)
+        request = self._request(code, files)
         call = Call()
         try:
             return _value(await _in_thread(lambda: self._run(request, call)))
@@ -77,9 +80,9 @@ class Sandbox:
             call.give_up()
             raise
 
-    async def run_async(self, code: str) -> Result:
+    async def run_async(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Result:
         """:meth:`run` without blocking the event loop. Cancelling the task stops the program."""
-        request = self._request(code)
+        request = self._request(code, files)
         call = Call()
         try:
             return await _in_thread(lambda: self._run(request, call))
@@ -87,14 +90,16 @@ class Sandbox:
             call.give_up()
             raise
 
-    def stream(self, code: str) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, code: str, files: Mapping[str, str | bytes] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yields what happens, as it happens; closing the iterator stops the program.
 
         Objects by their ``type``: ``start`` (``id``), ``stdout`` and ``stderr`` (``text``), ``event`` and ``sample``
         (members as in the result), and at last ``result``, whose ``result`` is a :class:`Result`. Raises as
         :meth:`run` does.
         """
-        return self._stream(self._request(code))
+        return self._stream(self._request(code, files))
 
     # settings
 
@@ -170,10 +175,12 @@ class Sandbox:
             lease = self._lease
         return lease.client()
 
-    def _request(self, code: str) -> dict[str, Any]:
+    def _request(self, code: str, files: Mapping[str, str | bytes] | None = None) -> dict[str, Any]:
         if not isinstance(code, str):
             raise TypeError(f"code has to be str, not {type(code).__name__}")
         request: dict[str, Any] = {"code": code, "policy": self.settings.to_policy()}
+        if files:
+            request["files"] = {name: _file(name, data) for name, data in files.items()}
         if self._remote is None or self._remote.local:
             try:
                 request["cwd"] = os.getcwd()
@@ -240,6 +247,14 @@ class Sandbox:
                 usage.memory_peak_bytes,
                 len(result.events),
             )
+
+
+def _file(name: str, data: str | bytes) -> str | dict[str, str]:
+    if isinstance(data, str):
+        return data
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return {"base64": base64.b64encode(data).decode("ascii")}
+    raise TypeError(f"the contents of {name!r} have to be str or bytes, not {type(data).__name__}")
 
 
 def _value(result: Result) -> Any:
