@@ -17,6 +17,7 @@ int cli_run(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_policy(int argc, char **argv);
+int cli_policy_suggest(int argc, char **argv); /* suggest.c */
 
 /* One line on standard error, "sandbox: ...", safe for a terminal. Returns exit_code. */
 int cli_fail(int exit_code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -44,6 +45,10 @@ struct cli_policy {
 /* As cli_value(), for these three options. */
 int cli_policy_option(struct cli_policy *policy, int argc, char **argv, int *i);
 int cli_policy_load(struct cli_policy *policy); /* 0, or an exit code after a message */
+struct sbx_policy;
+/* What they come to: preset, document, settings, checked. policy: initialized. 0, or an
+ * exit code after a message. */
+int cli_policy_make(struct cli_policy *source, struct sbx_policy *policy);
 void cli_policy_clear(struct cli_policy *policy);
 
 /* Messages are wanted in Chinese: by LANGUAGE, LC_ALL, LC_MESSAGES, LANG, the first that

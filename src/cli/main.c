@@ -62,7 +62,14 @@ static const struct verb {
 	{ "policy", cli_policy, "show and check policies",
 	  "usage: sandbox policy show [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json]\n"
 	  "       sandbox policy check FILE\n"
-	  "       sandbox policy presets [--json]\n" },
+	  "       sandbox policy presets [--json]\n"
+	  "       sandbox policy suggest [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--yes] [--json]\n"
+	  "                              [-c CODE | FILE]\n"
+	  "\n"
+	  "suggest runs the program with an empty standard input, asks for each denial whether to allow it (--yes:\n"
+	  "allow), and runs it again, ten times at most; then it prints the smallest policy that lets it run. What\n"
+	  "the program does meanwhile it does; its output is not shown. Exit code as of `sandbox run`, of the last\n"
+	  "run.\n" },
 	{ "version", version, "print the version", "usage: sandbox version\n" },
 	{ "help", help, "explain a verb", "usage: sandbox help [VERB]\n" },
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: `sandbox policy show | check | presets`: what a policy comes to, without
- * running anything.
+ * running anything (suggest.c runs something).
  * Process: the command's, with its user's rights; no other process is started.
  * Trusts: its arguments and files to be its user's; they are parsed by the bounded
  * parsers of src/policy/ alone. */
@@ -26,7 +26,7 @@ static int refuse(const struct cli_policy *source, bool in_file,
 
 /* The same order as a run's: preset, document, settings. 0, or an exit code after a
  * message. */
-static int make(struct cli_policy *source, struct sbx_policy *policy)
+int cli_policy_make(struct cli_policy *source, struct sbx_policy *policy)
 {
 	struct sbx_err err = { 0 };
 	size_t i;
@@ -81,7 +81,7 @@ static int show(int argc, char **argv)
 			code = cli_unknown("policy", argv[i], names);
 	}
 	if (code == 0)
-		code = make(&source, &policy);
+		code = cli_policy_make(&source, &policy);
 	if (code == 0 && json)
 		code = print_json(policy_to_json(&policy));
 	else if (code == 0 && policy_to_yaml(&policy, &text) < 0)
@@ -106,7 +106,7 @@ static int check(int argc, char **argv)
 				   (const char *const[]){ "--help", NULL });
 	source.file = argv[1];
 	policy_init(&policy);
-	code = make(&source, &policy);
+	code = cli_policy_make(&source, &policy);
 	if (code == 0)
 		(void)printf("%s: ok\n", source.file);
 	policy_clear(&policy);
@@ -145,15 +145,19 @@ int cli_policy(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} parts[] = { { "show", show }, { "check", check }, { "presets", presets } };
-	static const char *const names[] = { "show", "check", "presets", NULL };
+	} parts[] = { { "show", show },
+		      { "check", check },
+		      { "presets", presets },
+		      { "suggest", cli_policy_suggest } };
+	static const char *const names[] = { "show", "check", "presets", "suggest",
+					     NULL };
 	const char *near;
 	size_t i;
 
 	if (argc < 2)
 		return cli_fail(
 			EXIT_WRONG_USAGE,
-			"policy: show, check or presets? (see `sandbox help policy`)");
+			"policy: show, check, presets or suggest? (see `sandbox help policy`)");
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (strcmp(parts[i].name, argv[1]) == 0)
 			return parts[i].run(argc - 1, argv + 1);

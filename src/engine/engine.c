@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/internal.h"
+#include "engine/modules.h"
 #include "jail/filter.h"
 #include "jail/walls.h"
 #include "zygote/interpreter.h"
@@ -120,19 +121,26 @@ int engine_pool(struct engine *engine, const struct sbx_policy *policy,
 		struct sbx_err *err)
 {
 	struct template_spec spec = { .python = python, .walls = run_walls };
-	const char **names;
+	_cleanup_free_ const char **names = NULL;
+	_cleanup_free_ char *view = NULL;
 	struct pool **idle, *pool = NULL;
+	size_t count = 0;
 	int r;
 
+	r = modules_view(policy, &view, err);
+	if (r < 0)
+		return r;
 	names = calloc(policy->preload.count + 1, sizeof(*names));
 	if (!names)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "template");
+	/* A module that the program may not import is not there for it to find. */
 	for (size_t i = 0; i < policy->preload.count; i++)
-		names[i] = policy->preload.items[i];
+		if (modules_preloads(policy, policy->preload.items[i]))
+			names[count++] = policy->preload.items[i];
 	spec.preload = names;
+	spec.view = view;
 	for (size_t i = 0; i < engine->pool_count; i++)
 		if (pool_is_spec(engine->pools[i], &spec)) {
-			free(names);
 			*ret = engine->pools[i];
 			return 0;
 		}
@@ -142,16 +150,13 @@ int engine_pool(struct engine *engine, const struct sbx_policy *policy,
 		pool_drop(*idle);
 	if (engine->pool_count == ENGINE_POOLS_MAX) {
 		idle = idlest(engine, false);
-		if (!idle) {
-			free(names);
+		if (!idle)
 			return err_set(err, SBX_AT_BUSY, EAGAIN,
 				       "%u templates are in use", ENGINE_POOLS_MAX);
-		}
 		pool_free(idle);
 		*idle = engine->pools[--engine->pool_count];
 	}
 	r = pool_new(&engine->host, &spec, &pool, err);
-	free(names);
 	if (r < 0)
 		return r;
 	engine->pools[engine->pool_count++] = pool;

@@ -149,6 +149,18 @@ static void note_written(struct execution *x)
 		x->meter.usage.written_bytes = seen;
 }
 
+/* The kernel cannot say which line it was; where the exception of a denial ended the
+ * program, the interpreter does. */
+static void note_line(struct execution *x)
+{
+	const json_t *error = json_object_get(x->done, "error");
+	const char *cause = json_string_value(json_object_get(x->done, "cause"));
+
+	if (cause && strcmp(cause, "denied") == 0)
+		events_claim_line(&x->events, (long)json_integer_value(
+						      json_object_get(error, "line")));
+}
+
 static bool is_refusal(const struct execution *x)
 {
 	if (x->stop != STOP_FAULT || x->started_us)
@@ -214,6 +226,7 @@ static void finish(struct execution *x)
 	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
 	facts.denials = x->events.denials;
 	note_written(x);
+	note_line(x);
 	note_verdict(x, &facts);
 	if (x->started_us) {
 		parts.wall_us = x->ended_us - x->started_us;

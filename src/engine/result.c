@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/modules.h"
 #include "engine/result.h"
 #include "zygote/messages.h"
 
@@ -78,8 +79,10 @@ static json_t *template_of(const struct result_parts *p)
 	json_t *preload = json_array();
 
 	for (size_t i = 0; i < p->facts->policy->preload.count; i++)
-		(void)json_array_append_new(
-			preload, json_string(p->facts->policy->preload.items[i]));
+		if (modules_preloads(p->facts->policy,
+				     p->facts->policy->preload.items[i]))
+			(void)json_array_append_new(
+				preload, json_string(p->facts->policy->preload.items[i]));
 	if (p->python_version)
 		(void)snprintf(version, sizeof(version), "%u.%u.%u",
 			       p->python_version >> 24, (p->python_version >> 16) & 255,

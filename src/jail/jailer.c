@@ -320,6 +320,9 @@ static int serve(struct jailer_request *request, const int *fds, size_t count,
 		return make_jail(request, first, ret_fd, err);
 	case JAILER_EXTENSION:
 		return keep_extension(first, err);
+	case JAILER_HIDE:
+		return root_hide(&root, request->target, request->path, request->count,
+				 request->tree_flags & HIDE_MORE, err);
 	case JAILER_TREE:
 		return root_open_tree(request->path, request->tree_flags, ret_fd, err);
 	}

@@ -678,3 +678,183 @@ int root_resize(const struct root_view *view, uint64_t bytes, uint64_t inodes,
 		return fail(err, "resizing the private tmpfs");
 	return 0;
 }
+
+/* ---- what roots do not show ---- */
+
+#define ALIASES 4u
+
+/* One directory is hidden at a time; requests that go on with it find it here. */
+static struct {
+	size_t count;
+	int shown[ALIASES];    /* the tmpfs that lies over it */
+	int original[ALIASES]; /* what lies beneath */
+} hiding;
+
+static void hiding_end(void)
+{
+	for (; hiding.count > 0; hiding.count--) {
+		fd_close(&hiding.shown[hiding.count - 1]);
+		fd_close(&hiding.original[hiding.count - 1]);
+	}
+}
+
+/* The tree of the root that has the last word at target, and what of target lies in
+ * it. */
+static const char *find_tree(const struct root *root, const char *target,
+			     uint32_t *ret_index)
+{
+	const char *rest = NULL;
+	size_t longest = 0;
+
+	for (uint32_t i = 0; i < root->count; i++) {
+		size_t len = strlen(root->entries[i].target);
+
+		if (root->entries[i].kind != ROOT_TREE || len < longest ||
+		    strncmp(root->entries[i].target, target, len) != 0 ||
+		    target[len] != '/')
+			continue;
+		longest = len;
+		rest = target + len + 1;
+		*ret_index = i;
+	}
+	return rest;
+}
+
+static int hide_file(int node, struct sbx_err *err)
+{
+	/* No regular file, which is what an importer looks for; and with nodev not even a
+	 * device that could be opened. */
+	_cleanup_fd_ int null = open_tree(AT_FDCWD, "/dev-tree/null",
+					  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (null < 0 ||
+	    set_attr(null, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, 0) < 0 ||
+	    move_mount(null, "", node, "",
+		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail(err, "hiding a file");
+	return 0;
+}
+
+static int hide_one(uint32_t index, const char *rest, struct sbx_err *err)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+					   RESOLVE_BENEATH };
+	_cleanup_fd_ int top = -1, node = -1, over = -1;
+	struct stat st;
+	char at[32];
+
+	tree_path(index, at);
+	top = open(at, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	node = top < 0 ? -1 : (int)syscall(SYS_openat2, top, rest, &how, sizeof(how));
+	if (node < 0 || fstat(node, &st) < 0)
+		return fail(err, "a part of the root to be hidden");
+	if (!S_ISDIR(st.st_mode))
+		return hide_file(node, err);
+	over = make_tmpfs(1u << 20, 8192, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (over < 0 || move_mount(over, "", node, "",
+				   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail(err, "hiding a directory");
+	hiding.shown[hiding.count] = fd_take(&over);
+	hiding.original[hiding.count] = fd_take(&node);
+	hiding.count++;
+	return 0;
+}
+
+/* Also where the same tree is shown by a second name. */
+static int hide_begin(const struct root *root, const char *target, struct sbx_err *err)
+{
+	uint32_t index = 0, i;
+	const char *rest = target_ok(target) ? find_tree(root, target, &index) : NULL;
+	struct stat first, other;
+	char at[32];
+	int r;
+
+	if (!rest)
+		return err_set_plain(err, SBX_AT_JAIL, EINVAL,
+				     "what is to be hidden lies in no tree");
+	tree_path(index, at);
+	if (stat(at, &first) < 0)
+		return fail(err, "stat of a part of the root");
+	for (i = 0; i < root->count; i++) {
+		if (root->entries[i].kind != ROOT_TREE)
+			continue;
+		tree_path(i, at);
+		if (i != index && (stat(at, &other) < 0 || other.st_dev != first.st_dev ||
+				   other.st_ino != first.st_ino))
+			continue;
+		if (hiding.count == ALIASES)
+			return err_set_plain(err, SBX_AT_JAIL, E2BIG,
+					     "too many names of one tree");
+		r = hide_one(i, rest, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool name_ok(const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	return name[0] && strcmp(name, ".") != 0 && name[0] != '/' &&
+	       !strstr(name, "..") && (!slash || (slash[1] && !strchr(slash + 1, '/')));
+}
+
+static int show_one(int original, int shown, const char *name, struct sbx_err *err)
+{
+	char inside[600] = "/", text[1024];
+	_cleanup_fd_ int tree = -1;
+	struct stat st;
+	ssize_t len;
+
+	if (!name_ok(name) || strlen(name) >= sizeof(inside) - 1)
+		return err_set_plain(err, SBX_AT_JAIL, EINVAL,
+				     "malformed name of what is to be shown");
+	memcpy(inside + 1, name, strlen(name) + 1);
+	if (fstatat(original, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0; /* it has gone since */
+	if (S_ISLNK(st.st_mode)) {
+		len = readlinkat(original, name, text, sizeof(text) - 1);
+		if (len < 0)
+			return fail(err, "a symlink to be shown");
+		text[len] = '\0';
+		return symlinkat(text, shown, name) < 0 && errno != EEXIST
+			       ? fail(err, "a symlink to be shown")
+			       : 0;
+	}
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return 0;
+	if (make_point(shown, inside, S_ISREG(st.st_mode)) < 0)
+		return fail(err, "a mount point of what is to be shown");
+	tree = open_tree(original, name,
+			 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
+				 AT_SYMLINK_NOFOLLOW);
+	if (tree < 0 || move_mount(tree, "", shown, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return fail(err, "mounting what is to be shown");
+	return 0;
+}
+
+int root_hide(const struct root *root, const char *target, const char *names,
+	      uint32_t count, bool more, struct sbx_err *err)
+{
+	const char *at = names, *end = names + ROOT_NAMES_MAX;
+	int r = hiding.count > 0 ? 0 : hide_begin(root, target, err);
+
+	for (uint32_t i = 0; r == 0 && i < count; i++) {
+		size_t len = strnlen(at, (size_t)(end - at));
+
+		if (at + len >= end)
+			r = err_set_plain(err, SBX_AT_JAIL, EINVAL,
+					  "malformed names of what is to be shown");
+		for (size_t j = 0; r == 0 && j < hiding.count; j++)
+			r = show_one(hiding.original[j], hiding.shown[j], at, err);
+		at += len + 1;
+	}
+	for (size_t j = 0; r == 0 && !more && j < hiding.count; j++)
+		if (set_attr(hiding.shown[j], false, MOUNT_ATTR_RDONLY, 0) < 0)
+			r = fail(err, "read-only packages");
+	if (r < 0 || !more)
+		hiding_end();
+	return r;
+}

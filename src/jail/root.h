@@ -38,6 +38,13 @@ int root_add_tree(struct root *root, int tree_fd, const char *path, const char *
 		  bool optional, struct sbx_err *err);
 int root_add_text(struct root *root, enum root_kind kind, const char *target,
 		  const char *text, struct sbx_err *err);
+/* Jailer: from now on roots show of the directory `target` (a path of the root, in one of
+ * its trees) no more than these names, each of one or two parts, and a file `target` not
+ * at all. names: `count` of them, each with its NUL, within ROOT_NAMES_MAX bytes. With
+ * more, the next call goes on with the same target. */
+#define ROOT_NAMES_MAX 8192
+int root_hide(const struct root *root, const char *target, const char *names,
+	      uint32_t count, bool more, struct sbx_err *err);
 /* A detached mount (open_tree(2), 5.2) of a path in the starter's view, with nosuid and
  * nodev and the given TREE_* flags (mount_setattr(2), 5.12). */
 int root_open_tree(const char *path, unsigned tree_flags, int *ret_fd,

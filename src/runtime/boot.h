@@ -32,7 +32,9 @@
 	" os._exit(1)\n"
 
 /* What follows argv[0]; the names of the modules to preload come after it. A name that
- * ends in '?' is skipped where it is not installed. */
+ * ends in '?' is skipped where it is not installed. Before them a word that begins with
+ * RUNTIME_VIEW is template_spec.view. */
+#define RUNTIME_VIEW '='
 #define RUNTIME_ARGV "-IBi", "-c", RUNTIME_BOOT_FROM(EXTENSION_PATH)
 #define RUNTIME_ARGC 3
 

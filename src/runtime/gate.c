@@ -8,8 +8,9 @@
  * cannot be told apart from a library's doing is let through.
  *
  * Who asks is told by frames. Code is the program's if its file is; code made by exec()
- * or eval() ("<string>") belongs to whoever made it; os, pathlib and kin belong to who
- * calls them; all else is a library's, which the policy does not speak of: modules that
+ * or eval() ("<string>") belongs to whoever made it; os, pathlib and kin, and where they
+ * import what they are told to, importlib, pkgutil and kin, belong to who calls them; all
+ * else is a library's, which the policy does not speak of: modules that
  * an allowed one needs are imported, and pandas may open what the kernel lets it.
  *
  * Invariants: the audit hook cannot be removed by Python, and costs a look at an event's
@@ -19,6 +20,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define FRAMES_MAX 100       /* looked at to find out who asks */
@@ -38,9 +40,9 @@ static struct {
 	long import_name; /* the opcode, -1 where unknown */
 	/* from the request */
 	PyObject *filename;
-	PyObject *import_module; /* importlib's own */
-	const char *modules;
-	size_t modules_len;
+	PyObject *import_module;     /* importlib's own */
+	const char *modules, *files; /* words, each with its NUL */
+	size_t modules_len, files_len;
 	uint32_t flags;
 	bool judging; /* in the hook: what it does itself is not judged */
 } gate = { .import_name = -1, .flags = RUN_NETWORK };
@@ -56,6 +58,12 @@ enum asker {
 	ASKER_PROGRAM,
 	ASKER_LIBRARY,
 	ASKER_CALLER, /* whoever called this frame */
+};
+
+/* What is asked for: other modules are helpers. */
+enum asking {
+	FOR_A_FILE,
+	FOR_A_MODULE,
 };
 
 static bool same_text(PyObject *a, PyObject *b)
@@ -104,6 +112,33 @@ static bool is_helper(PyObject *frame)
 					     !is_function(frame, "_get_default_tempdir"));
 }
 
+/* The instruction that the frame is at is an import statement's. Leaves no exception. */
+static bool is_at_import(PyObject *frame)
+{
+	_cleanup_py_ PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+	_cleanup_py_ PyObject *bytes = PyObject_GetAttr(code, gate.co_code);
+	_cleanup_py_ PyObject *at = PyObject_GetAttr(frame, gate.f_lasti);
+	long offset = at && bytes && PyBytes_Check(bytes) ? PyLong_AsLong(at) : -1;
+
+	PyErr_Clear();
+	return gate.import_name >= 0 && offset >= 0 && offset < PyBytes_Size(bytes) &&
+	       (unsigned char)PyBytes_AsString(bytes)[offset] == gate.import_name;
+}
+
+/* The standard library's ways to a module by its name. What they need for themselves they
+ * import by statement. */
+static bool is_import_helper(PyObject *frame)
+{
+	static const char *const helpers[] = {
+		"importlib", "importlib.util", "importlib.resources",
+		"pkgutil",   "runpy",          "pydoc",
+		"imp",       "zipimport",      "unittest.loader",
+		NULL
+	};
+
+	return is_module(frame, helpers) && !is_at_import(frame);
+}
+
 static PyObject *file_of(PyObject *frame)
 {
 	_cleanup_py_ PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
@@ -111,7 +146,7 @@ static PyObject *file_of(PyObject *frame)
 	return PyObject_GetAttr(code, gate.co_filename);
 }
 
-static enum asker asker_of(PyObject *frame, bool with_helpers)
+static enum asker asker_of(PyObject *frame, enum asking asking)
 {
 	_cleanup_py_ PyObject *file = file_of(frame);
 
@@ -123,19 +158,21 @@ static enum asker asker_of(PyObject *frame, bool with_helpers)
 	if (PyUnicode_GetLength(file) > 0 && PyUnicode_ReadChar(file, 0) == '<' &&
 	    (PyUnicode_GetLength(file) < 2 || PyUnicode_ReadChar(file, 1) != 'f'))
 		return ASKER_CALLER;
-	return with_helpers && is_helper(frame) ? ASKER_CALLER : ASKER_LIBRARY;
+	return (asking == FOR_A_FILE ? is_helper(frame) : is_import_helper(frame))
+		       ? ASKER_CALLER
+		       : ASKER_LIBRARY;
 }
 
 /* The frame of the program's that asks, or NULL where a library does. Own reference;
  * leaves no exception. */
-static PyObject *program_frame(bool with_helpers)
+static PyObject *program_frame(enum asking asking)
 {
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
 	enum asker asker = ASKER_LIBRARY;
 
 	Py_XINCREF(frame);
 	for (int i = 0; frame && frame != Py_None && i < FRAMES_MAX; i++) {
-		asker = asker_of(frame, with_helpers);
+		asker = asker_of(frame, asking);
 		if (asker != ASKER_CALLER)
 			break;
 		back = PyObject_GetAttr(frame, gate.f_back);
@@ -149,9 +186,9 @@ static PyObject *program_frame(bool with_helpers)
 	return NULL;
 }
 
-static bool program_asks(bool with_helpers)
+static bool program_asks(enum asking asking)
 {
-	PyObject *frame = program_frame(with_helpers);
+	PyObject *frame = program_frame(asking);
 
 	Py_XDECREF(frame);
 	return frame != NULL;
@@ -305,6 +342,28 @@ static int judge_import(PyObject *name)
 	return -1;
 }
 
+/* What a relative import starts from, as CPython finds it: own reference or NULL. */
+static PyObject *package_of(PyObject *globals)
+{
+	_cleanup_py_ PyObject *parent = NULL;
+	PyObject *package, *spec;
+
+	if (!globals || !PyDict_Check(globals))
+		return NULL;
+	package = PyDict_GetItemString(globals, "__package__");
+	if (!package || package == Py_None) {
+		spec = PyDict_GetItemString(globals, "__spec__");
+		parent = spec && spec != Py_None ? PyObject_GetAttrString(spec, "parent")
+						 : NULL;
+		package = parent ? parent : PyDict_GetItemString(globals, "__name__");
+	}
+	PyErr_Clear();
+	if (!package || !PyUnicode_Check(package))
+		return NULL;
+	Py_INCREF(package);
+	return package;
+}
+
 /* builtins.__import__. C code imports through it too, in whatever frame is innermost
  * (time.strptime, pickle): CPython's PyImport_Import() passes an empty list, which no
  * import statement does. */
@@ -312,6 +371,7 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "name", "globals", "locals", "fromlist", "level", NULL };
 	PyObject *name, *globals = NULL, *locals = NULL, *from = NULL;
+	_cleanup_py_ PyObject *package = NULL;
 	int level = 0;
 	bool by_c;
 
@@ -320,7 +380,9 @@ static PyObject *gate_import(PyObject *self, PyObject *args, PyObject *keywords)
 					 &name, &globals, &locals, &from, &level))
 		return NULL;
 	by_c = from && PyList_CheckExact(from) && PyList_Size(from) == 0;
-	if (level == 0 && !by_c && program_asks(false) && judge_import(name) < 0)
+	package = level > 0 ? package_of(globals) : NULL;
+	if ((level == 0 || package) && !by_c && program_asks(FOR_A_MODULE) &&
+	    judge_import(package ? package : name) < 0)
 		return NULL;
 	return PyImport_ImportModuleLevelObject(name, globals, locals, from, level);
 }
@@ -339,7 +401,7 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 	if (PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 &&
 	    PyUnicode_ReadChar(name, 0) == '.')
 		asked = package;
-	if (asked && PyUnicode_Check(asked) && program_asks(false) &&
+	if (asked && PyUnicode_Check(asked) && program_asks(FOR_A_MODULE) &&
 	    judge_import(asked) < 0)
 		return NULL;
 	return PyObject_Call(gate.import_module, args, keywords);
@@ -351,20 +413,10 @@ static PyObject *gate_import_module(PyObject *self, PyObject *args, PyObject *ke
 static int judge_import_event(PyObject *args)
 {
 	PyObject *name = PyTuple_GetItem(args, 0);
-	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(false)
+	_cleanup_py_ PyObject *frame = gate.import_name >= 0 ? program_frame(FOR_A_MODULE)
 							     : NULL;
-	_cleanup_py_ PyObject *code = NULL, *bytes = NULL, *at = NULL;
-	long offset;
 
-	if (!frame || !name || !PyUnicode_Check(name))
-		return 0;
-	code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
-	bytes = PyObject_GetAttr(code, gate.co_code);
-	at = PyObject_GetAttr(frame, gate.f_lasti);
-	offset = at && bytes && PyBytes_Check(bytes) ? PyLong_AsLong(at) : -1;
-	PyErr_Clear();
-	if (offset < 0 || offset >= PyBytes_Size(bytes) ||
-	    (unsigned char)PyBytes_AsString(bytes)[offset] != gate.import_name)
+	if (!frame || !name || !PyUnicode_Check(name) || !is_at_import(frame))
 		return 0;
 	return judge_import(name);
 }
@@ -410,6 +462,45 @@ static bool reads_zone(PyObject *path, PyObject *args)
 	       PyUnicode_Check(mode) &&
 	       (PyUnicode_CompareWithASCIIString(mode, "rb") == 0 ||
 		PyUnicode_CompareWithASCIIString(mode, "r") == 0);
+}
+
+/* A file that came with the request, opened for reading by the name that it was given, or
+ * by its path in /work. The kernel judges it again. */
+static bool is_given(PyObject *path, PyObject *args)
+{
+	_cleanup_py_ PyObject *text = NULL;
+	PyObject *mode = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
+	const char *name, *how, *end = gate.files + gate.files_len;
+
+	if (PyBytes_Check(path))
+		text = PyUnicode_DecodeFSDefaultAndSize(PyBytes_AsString(path),
+							PyBytes_Size(path));
+	else
+		Py_INCREF(text = path);
+	name = text ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
+	/* os.open() has no mode; it has flags, of which the access mode is the lowest. */
+	if (mode && PyUnicode_Check(mode)) {
+		how = PyUnicode_AsUTF8AndSize(mode, NULL);
+		if (!how || how[strspn(how, "rbtU")] != '\0')
+			return false;
+	} else {
+		PyObject *flags = PyTuple_Size(args) > 2 ? PyTuple_GetItem(args, 2)
+							 : NULL;
+		long bits = flags && PyLong_Check(flags) ? PyLong_AsLong(flags) : -1;
+
+		if (bits < 0 || (bits & (O_ACCMODE | O_CREAT | O_TRUNC)) != O_RDONLY)
+			return false;
+	}
+	if (!name)
+		return false;
+	if (strncmp(name, "/work/", 6) == 0)
+		name += 6;
+	while (strncmp(name, "./", 2) == 0)
+		name += 2;
+	for (const char *at = gate.files; at < end; at += strlen(at) + 1)
+		if (strcmp(at, name) == 0)
+			return true;
+	return false;
 }
 
 /* A descriptor is open already; the program's own source is read to show its lines. */
@@ -464,9 +555,12 @@ static int judge_event(size_t i, PyObject *args)
 	}
 	if (gate.flags & RUN_FILE_OPERATIONS)
 		return 0;
-	harmless = is_harmless(subject, args, sqlite);
+	harmless = is_harmless(subject, args, sqlite) ||
+		   (strcmp(judged[i].event, "open") == 0 && gate.files_len > 0 &&
+		    (PyUnicode_Check(subject) || PyBytes_Check(subject)) &&
+		    is_given(subject, args));
 	PyErr_Clear();
-	if (harmless || !program_asks(true))
+	if (harmless || !program_asks(FOR_A_FILE))
 		return 0;
 	return refuse_operation("open", judged[i].event, subject,
 				gate.allow_file_operations, true);
@@ -578,6 +672,8 @@ int gate_install(const struct program *program)
 	gate.filename = program->filename;
 	gate.modules = program->modules;
 	gate.modules_len = program->run.modules_len;
+	gate.files = program->files;
+	gate.files_len = program->run.files_len;
 	gate.flags = program->run.flags;
 	any_module = (gate.flags & RUN_IMPORTS) && is_listed("*", 1);
 	if (any_module && (gate.flags & all) == all)

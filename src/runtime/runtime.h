@@ -30,6 +30,11 @@ static inline void py_clearp(PyObject **p)
  * or it is a worker. */
 _Noreturn void zygote_serve(int fd, PyObject *preload);
 
+/* ---- packages.c: what the jails show of the installed packages ---- */
+/* A sealed memfd of the records that ZYGOTE_READY tells of. -errno: with err filled, or
+ * with a Python exception. spec: struct template_spec.view. */
+int packages_view(const char *spec, struct sbx_err *err);
+
 /* ---- worker.c: one fork of the zygote, one program ---- */
 _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls);
 

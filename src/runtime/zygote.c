@@ -173,9 +173,11 @@ static void preload_one(const char *given)
 	}
 }
 
-static void preload_all(PyObject *names)
+/* The view, where one is given, is the first word. Returns it, or NULL. */
+static const char *preload_all(PyObject *names)
 {
 	Py_ssize_t i, count = PyList_Size(names);
+	const char *view = NULL;
 
 	for (i = 0; i < count; i++) {
 		const char *name = PyUnicode_AsUTF8AndSize(PyList_GetItem(names, i),
@@ -183,8 +185,25 @@ static void preload_all(PyObject *names)
 
 		if (!name)
 			give_up_python(SBX_AT_ZYGOTE, "preload", "");
-		preload_one(name);
+		if (i == 0 && name[0] == RUNTIME_VIEW)
+			view = name + 1;
+		else
+			preload_one(name);
 	}
+	return view;
+}
+
+/* A descriptor, or -1 where everything is shown. */
+static int look_at_packages(const char *view)
+{
+	struct sbx_err err = { 0 };
+	int fd = view ? packages_view(view, &err) : -1;
+
+	if (!view || fd >= 0)
+		return fd;
+	if (err.stage == SBX_AT_NONE)
+		give_up_python(SBX_AT_ZYGOTE, "looking at the installed packages", "");
+	give_up(&err);
 }
 
 /* Everything so far is every worker's: the collector shall not write to its pages any
@@ -395,6 +414,8 @@ _Noreturn void zygote_serve(int fd, PyObject *preload)
 	const char *text = getenv(RUNTIME_WALLS_ENV);
 	unsigned walls = text ? (unsigned)strtoul(text, NULL, 16) : WALL_ALL;
 	PyObject *version;
+	const char *view;
+	int packages;
 	long number;
 
 	zygote.control_fd = fd;
@@ -404,13 +425,15 @@ _Noreturn void zygote_serve(int fd, PyObject *preload)
 		_exit(1);
 	version = PySys_GetObject("hexversion");
 	number = version ? PyLong_AsLong(version) : -1;
-	preload_all(preload);
+	view = preload_all(preload);
+	packages = look_at_packages(view);
 	if (program_init() < 0 || value_init() < 0 || trace_init() < 0)
 		give_up_python(SBX_AT_ZYGOTE, "preparing the interpreter", "");
 	if (number < 0 || freeze() < 0)
 		give_up_python(SBX_AT_ZYGOTE, "freezing the interpreter", "");
 	lock_in(walls);
 	ready.python_version = (uint32_t)number;
-	report(&ready, -1);
+	report(&ready, packages);
+	fd_close(&packages);
 	serve();
 }

@@ -82,7 +82,12 @@ enum jailer_op {
 	JAILER_TREE =
 		7, /* path, tree_flags: answers a detached mount of it. Only where the starter is no root; then
 			  * the jailer has the starter's rights to files. */
+	JAILER_HIDE =
+		8, /* target, which lies in a tree: a directory shows nothing any more but the `count`
+			  * names in path (NUL-separated, "a" or "a/b"), a file is not there. For jails made
+			  * from now on. With HIDE_MORE in tree_flags further names come by the next request. */
 };
+#define HIDE_MORE 0x20u
 #define EXTENSION_PATH "/.sbx/_sbx.abi3.so"
 /* Which walls to put up: all, but for those that cannot stand here and may be missing. */
 #define WALL_USER 0x001u
@@ -106,7 +111,7 @@ struct jailer_request {
 	uint32_t walls;
 	uint32_t uid_index;  /* JAILER_JAIL */
 	uint32_t tree_flags; /* JAILER_MOUNT */
-	uint32_t count;      /* JAILER_ZYGOTE: argc */
+	uint32_t count;      /* JAILER_ZYGOTE: argc; JAILER_HIDE: names */
 	uint64_t disk_bytes,
 		disk_inodes; /* JAILER_JAIL: the private tmpfs as the pool has it */
 	char target[1024];
@@ -187,7 +192,9 @@ struct zygote_request {
 	uint32_t walls;
 };
 enum zygote_report_kind {
-	ZYGOTE_READY = 1,
+	ZYGOTE_READY =
+		1, /* fd, where a view was asked for: a sealed memfd of records, each with its NUL: "D" and
+		    * a directory, then "+" and a name for each of it that is shown; "F" and a hidden file */
 	ZYGOTE_FORKED = 2, /* fd: the worker's pidfd */
 	ZYGOTE_EXITED = 3, /* wait_status of worker `serial` */
 	ZYGOTE_FAILED =

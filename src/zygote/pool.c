@@ -47,6 +47,7 @@ struct pool {
 	struct host *host;
 	char *python;
 	char **preload;
+	char *view; /* or NULL */
 	unsigned walls;
 	struct slot *slots, *current, *successor;
 	struct entry *entries;
@@ -341,7 +342,7 @@ static int start_slot(struct pool *pool, struct slot **ret, struct sbx_err *err)
 {
 	const struct template_spec spec = { pool->python,
 					    (const char *const *)pool->preload,
-					    pool->walls };
+					    pool->walls, pool->view };
 	struct template_events events = { on_template_ready, on_template_gone, on_report,
 					  NULL };
 	struct slot *slot = calloc(1, sizeof(*slot));
@@ -497,6 +498,7 @@ int pool_new(struct host *host, const struct template_spec *spec, struct pool **
 		pool->takes_end = &pool->takes;
 		pool->python = strdup(spec->python);
 		pool->preload = calloc(count + 1, sizeof(char *));
+		pool->view = spec->view ? strdup(spec->view) : NULL;
 		pool->forks_max = limit_from("SANDBOX_TEMPLATE_FORKS",
 					     POOL_TEMPLATE_FORKS);
 		pool->age_max_us = 1000000ull * limit_from("SANDBOX_TEMPLATE_SECONDS",
@@ -505,7 +507,8 @@ int pool_new(struct host *host, const struct template_spec *spec, struct pool **
 			if (!(pool->preload[i] = strdup(spec->preload[i])))
 				count = SIZE_MAX - 1;
 	}
-	if (!pool || !pool->python || !pool->preload || count == SIZE_MAX - 1) {
+	if (!pool || !pool->python || !pool->preload || (spec->view && !pool->view) ||
+	    count == SIZE_MAX - 1) {
 		pool_free(&pool);
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "pool");
 	}
@@ -546,6 +549,7 @@ void pool_free(struct pool **p)
 	for (size_t i = 0; pool->preload && pool->preload[i]; i++)
 		free(pool->preload[i]);
 	free(pool->preload);
+	free(pool->view);
 	free(pool->python);
 	free(pool);
 }
@@ -554,7 +558,9 @@ bool pool_is_spec(const struct pool *pool, const struct template_spec *spec)
 {
 	size_t i;
 
-	if (strcmp(pool->python, spec->python) != 0 || pool->walls != spec->walls)
+	if (strcmp(pool->python, spec->python) != 0 || pool->walls != spec->walls ||
+	    !pool->view != !spec->view ||
+	    (pool->view && strcmp(pool->view, spec->view) != 0))
 		return false;
 	for (i = 0; pool->preload[i] && spec->preload && spec->preload[i]; i++)
 		if (strcmp(pool->preload[i], spec->preload[i]) != 0)

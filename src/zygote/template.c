@@ -51,6 +51,7 @@ struct template
 	bool has_span, ready, dead, explained; /* the zygote itself said why it failed */
 	uint64_t born_us;
 	uint32_t forks, python_version;
+	char *view; /* or NULL */
 	struct interpreter interpreter;
 	int jailer_pidfd, zygote_pidfd, control_fd, stderr_fd;
 	struct loop_io *jailer_io, *control_io, *stderr_io;
@@ -149,6 +150,7 @@ void template_free(struct template **template)
 	for (size_t i = 0; t->preload && t->preload[i]; i++)
 		free(t->preload[i]);
 	free(t->preload);
+	free(t->view);
 	buf_free(&t->stderr_text);
 	free(t);
 }
@@ -201,7 +203,9 @@ static void on_stderr(void *arg, uint32_t events)
 	(void)buf_add(&t->stderr_text, chunk, (size_t)n);
 }
 
-static void on_ready(struct template *t, const struct zygote_report *report)
+static int hide_packages(struct template *t, int fd, struct sbx_err *err);
+
+static void on_ready(struct template *t, const struct zygote_report *report, int fd)
 {
 	struct sbx_err err = { 0 };
 
@@ -211,6 +215,13 @@ static void on_ready(struct template *t, const struct zygote_report *report)
 				    "python: %s is older than 3.10",
 				    t->interpreter.argv0);
 		t->err = err;
+		die(t, &err);
+		return;
+	}
+	/* The jailer takes requests in order: before the first jail is made they are
+	 * hidden, or the template is dead. */
+	if (t->view && hide_packages(t, fd, &err) < 0) {
+		t->explained = true;
 		die(t, &err);
 		return;
 	}
@@ -244,8 +255,8 @@ static void on_control(void *arg, uint32_t events)
 	}
 	err_sanitize(&report.err);
 	if (report.kind == ZYGOTE_READY && !t->ready) {
+		on_ready(t, &report, fd);
 		fd_close(&fd);
-		on_ready(t, &report);
 	} else if (report.kind == ZYGOTE_FAILED && report.serial == 0) {
 		fd_close(&fd);
 		t->err = report.err;
@@ -272,6 +283,82 @@ static void on_setup(void *arg, const void *reply, int fd)
 		err_sanitize(&t->err);
 		die(t, &t->err);
 	}
+}
+
+/* ---- what the jails do not show ---- */
+
+#define VIEW_MAX (1u << 20)
+
+static int send_hide(struct template *t, struct jailer_request *request,
+		     struct sbx_err *err)
+{
+	int r = call_send(t->jailer, request, NULL, 0, on_setup, t, NULL);
+
+	return r < 0 ? err_set(err, SBX_AT_ZYGOTE, -r, "a request to the jailer") : 0;
+}
+
+/* The names that follow a directory, as many requests as they take. *at moves on to the
+ * next record that is none. */
+static int hide_but(struct template *t, const char **at, const char *end,
+		    struct sbx_err *err)
+{
+	struct jailer_request *request = &t->request;
+	size_t used = 0;
+	int r;
+
+	while (*at < end && **at == '+') {
+		size_t len = strlen(*at + 1) + 1;
+
+		if (len > 512)
+			return err_set(err, SBX_AT_ZYGOTE, ENAMETOOLONG,
+				       "the name of a package");
+		if (used + len > sizeof(request->path)) {
+			request->tree_flags = HIDE_MORE;
+			r = send_hide(t, request, err);
+			if (r < 0)
+				return r;
+			memset(request->path, 0, sizeof(request->path));
+			request->count = 0;
+			used = 0;
+		}
+		memcpy(request->path + used, *at + 1, len);
+		request->count++;
+		used += len;
+		*at += len + 1;
+	}
+	request->tree_flags = 0;
+	return send_hide(t, request, err);
+}
+
+/* The zygote's list, which can do no more than hide. */
+static int hide_packages(struct template *t, int fd, struct sbx_err *err)
+{
+	struct jailer_request *request = &t->request;
+	_cleanup_free_ char *text = malloc(VIEW_MAX + 1);
+	struct stat st;
+	const char *at, *end;
+	ssize_t len = -1;
+	int r = 0;
+
+	if (text && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		len = pread(fd, text, VIEW_MAX + 1, 0);
+	if (len < 0 || (size_t)len > VIEW_MAX || (len > 0 && text[len - 1] != '\0'))
+		return err_set(err, SBX_AT_ZYGOTE, EBADMSG,
+			       "what the zygote says of the installed packages");
+	for (at = text, end = text + len; r == 0 && at < end;) {
+		size_t size = strlen(at);
+		bool is_file = *at == 'F';
+
+		if ((*at != 'D' && !is_file) || size > sizeof(request->target))
+			return err_set(err, SBX_AT_ZYGOTE, EBADMSG,
+				       "what the zygote says of the installed packages");
+		memset(request, 0, sizeof(*request));
+		request->op = JAILER_HIDE;
+		memcpy(request->target, at + 1, size);
+		at += size + 1;
+		r = is_file ? send_hide(t, request, err) : hide_but(t, &at, end, err);
+	}
+	return r;
 }
 
 /* ---- its start ---- */
@@ -458,6 +545,15 @@ static int start_zygote(struct template *t, int control, int messages,
 	for (i = 0; r == 0 && i < sizeof(boot) / sizeof(boot[0]); i++)
 		r = add_word(request, &at, boot[i]);
 	request->count = 1 + (uint32_t)i;
+	if (r == 0 && t->view) {
+		const char mark[] = { RUNTIME_VIEW, '\0' };
+
+		r = add_word(request, &at, mark);
+		at--; /* one word */
+		if (r == 0)
+			r = add_word(request, &at, t->view);
+		request->count++;
+	}
 	for (i = 0; r == 0 && t->preload[i]; i++, request->count++)
 		r = add_word(request, &at, t->preload[i]);
 	if (r < 0 || i > PRELOAD_MAX)
@@ -533,7 +629,8 @@ static int start(struct template *t, const struct template_spec *spec,
 	_cleanup_fd_ int control = -1, messages = -1;
 	int r;
 
-	if (copy_preload(t, spec->preload) < 0)
+	t->view = spec->view ? strdup(spec->view) : NULL;
+	if (copy_preload(t, spec->preload) < 0 || (spec->view && !t->view))
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "template");
 	r = interpreter_find(t->host, spec->python, &t->interpreter, err);
 	if (r == 0)

@@ -17,6 +17,9 @@ struct template_spec {
 	const char *const *
 		preload; /* names, NULL-terminated; a trailing '?' skips what is not installed */
 	unsigned walls; /* WALL_* to put up */
+	/* What the jails show of the installed packages: "numpy,pandas,!_ctypes,mmap,":
+	 * these and what they need, and not these extension modules. NULL: everything. */
+	const char *view;
 };
 struct template_events {
 	void (*ready)(void *arg);

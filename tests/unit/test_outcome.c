@@ -270,6 +270,84 @@ static void event_lists(void **state)
 	events_free(&events);
 }
 
+static void changes(void **state)
+{
+	static const struct {
+		const char *kind, *rule, *item, *change; /* NULL: none */
+	} cases[] = {
+		{ "import", "allowed_modules", "numpy",
+		  "{\"field\":\"allowed_modules\",\"add\":\"numpy\"}" },
+		{ "import", "allowed_modules", "*", NULL },
+		{ "import", "allowed_modules", "a b", NULL },
+		{ "import", "allowed_modules", "", NULL },
+		{ "import", "allowed_modules", NULL, NULL },
+		{ "import", "allow_imports", "x",
+		  "{\"field\":\"allow_imports\",\"set\":true}" },
+		{ "exec", "allow_subprocess", NULL,
+		  "{\"field\":\"allow_subprocess\",\"set\":true}" },
+		{ "connect", "allowed_hosts", "example.org:443",
+		  "{\"field\":\"allowed_hosts\",\"add\":\"example.org:443\"}" },
+		{ "connect", "allowed_hosts", "*", NULL },
+		{ "connect", "allowed_hosts", "example.org:443 (192.0.2.1)", NULL },
+		{ "open", "allowed_directories", "/data/in/x.csv",
+		  "{\"field\":\"allowed_directories\",\"add\":\"/data/in:ro\"}" },
+		{ "write", "allowed_directories", "/data/x",
+		  "{\"field\":\"allowed_directories\",\"add\":\"/data:rw\"}" },
+		{ "open", "allowed_directories", "/x", NULL },
+		{ "open", "allowed_directories", "x/y", NULL },
+		{ "x", "max_memory_mb", "1", NULL },
+		{ "x", "degraded", "allow", NULL },
+		{ "x", "python", "/bin/sh", NULL },
+		{ "x", "environment", "A=1", NULL },
+		{ "ptrace", "always", "ptrace", NULL },
+		{ "x", "check_interval", "1", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *change = events_change(cases[i].kind, cases[i].rule,
+					       cases[i].item);
+		json_t *expected = cases[i].change ? json_loads(cases[i].change, 0, NULL)
+						   : NULL;
+
+		assert_true(expected ? json_equal(change, expected) : !change);
+		json_decref(change);
+		json_decref(expected);
+	}
+}
+
+/* The line that the interpreter claims is the kernel's latest denial's, and labelled. */
+static void claimed_lines(void **state)
+{
+	struct events events = { 0 };
+	struct event event = { .source = "kernel", .kind = "exec", .rule = "always" };
+	json_t *list;
+
+	(void)state;
+	events_claim_line(&events, 3); /* nothing to have it */
+	event.subject = "a";
+	(void)events_add(&events, 1, &event);
+	event.subject = "b";
+	(void)events_add(&events, 2, &event);
+	event.subject = "a";
+	(void)events_add(&events, 3, &event); /* once more */
+	assert_non_null(claim(&events, "{\"kind\":\"import\",\"rule\":\"x\"}"));
+	events_claim_line(&events, -1);
+	events_claim_line(&events, 7);
+	events_claim_line(&events, 8);
+	list = events_list(&events);
+	for (size_t i = 0; i < 3; i++) {
+		json_t *one = json_array_get(list, i);
+
+		assert_int_equal(json_integer_value(json_object_get(one, "line")),
+				 i == 0 ? 7 : 0);
+		assert_true(json_is_string(json_object_get(one, "line_source")) ==
+			    (i == 0));
+	}
+	json_decref(list);
+	events_free(&events);
+}
+
 static void numbers(void **state)
 {
 	static const char *const same[] = { "0.1",
@@ -305,6 +383,8 @@ int main(void)
 		cmocka_unit_test(texts),
 		cmocka_unit_test(reports),
 		cmocka_unit_test(event_lists),
+		cmocka_unit_test(changes),
+		cmocka_unit_test(claimed_lines),
 		cmocka_unit_test(numbers),
 	};
 

@@ -81,14 +81,21 @@ class Event:
     kind: str
     subject: str
     rule: str
+    #: Of the program's text, where known; always the interpreter's claim.
     line: int | None
-    #: The smallest change of the settings that would allow it.
+    #: The smallest change of the settings that would allow it, for people.
     remedy: str
+    #: The same for programs, ``{"field": NAME, "add": ITEM}`` or ``{"field": NAME, "set": VALUE}``; None if no
+    #: setting would allow it.
+    change: Mapping[str, Any] | None
+    #: How often it happened.
+    count: int
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Event:
         line = raw.get("line")
+        change = raw.get("change")
         return cls(
             at_ms=_whole(raw.get("at_ms")),
             source=_text(raw.get("source")),
@@ -97,6 +104,8 @@ class Event:
             rule=_text(raw.get("rule")),
             line=line if isinstance(line, int) else None,
             remedy=_text(raw.get("remedy")),
+            change=change if isinstance(change, dict) else None,
+            count=_whole(raw.get("count")) or 1,
             raw=raw,
         )
 
