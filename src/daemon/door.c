@@ -180,11 +180,11 @@ static void on_refused(void *arg, const struct sbx_err *err)
 static void run(struct door *door, const char *data, size_t len)
 {
 	struct execution_sink sink = { .output = on_output,
-					     .event = on_event,
-					     .stdin_taken = on_taken,
-					     .refused = on_refused,
-					     .done = on_done,
-					     .arg = door };
+				       .event = on_event,
+				       .stdin_taken = on_taken,
+				       .refused = on_refused,
+				       .done = on_done,
+				       .arg = door };
 	json_t *object = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
 				    NULL);
 	struct request request = { 0 };

@@ -25,10 +25,12 @@ enum door_frame {
 				* most DOOR_STDIN_WINDOW bytes under way */
 	DOOR_FILE =
 		23, /* struct door_file, then the path: with "file_contents", before DOOR_RESULT */
-	DOOR_FILE_DATA = 24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
+	DOOR_FILE_DATA =
+		24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
 };
 struct door_file {
-	uint64_t size; /* what DOOR_FILE_DATA will bring; all files FILES_LEFT_BYTES at most */
+	uint64_t
+		size; /* what DOOR_FILE_DATA will bring; all files FILES_LEFT_BYTES at most */
 };
 #define DOOR_PATH_MAX 1024u
 #define DOOR_CHUNK (64u << 10)

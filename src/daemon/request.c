@@ -11,8 +11,19 @@
 
 #define SETTINGS_MAX 256u
 
-enum key { CODE, FILENAME, PRESET, POLICY, SETTINGS, CWD, STDIN, STDIN_OPEN, FILES,
-	   FILE_CONTENTS, KEYS };
+enum key {
+	CODE,
+	FILENAME,
+	PRESET,
+	POLICY,
+	SETTINGS,
+	CWD,
+	STDIN,
+	STDIN_OPEN,
+	FILES,
+	FILE_CONTENTS,
+	KEYS
+};
 
 static const struct {
 	const char *name;
@@ -179,16 +190,15 @@ static int parse_file(struct request *ret, const char *name, const json_t *value
 	if (!name_ok(name))
 		return err_set_field(
 			err, SBX_AT_USAGE, 0, "files",
-			"files: \"%.100s\" is no plain relative path of at most %u bytes", name,
-			FILES_NAME_MAX - 1);
+			"files: \"%.100s\" is no plain relative path of at most %u bytes",
+			name, FILES_NAME_MAX - 1);
 	file->name = name;
 	if (json_is_string(value)) {
 		file->data = json_string_value(value);
 		file->len = json_string_length(value);
 	} else if (json_is_string(coded) && json_object_size(value) == 1) {
-		ret->decoded[x->file_count] = from_base64(json_string_value(coded),
-							  json_string_length(coded),
-							  &file->len);
+		ret->decoded[x->file_count] = from_base64(
+			json_string_value(coded), json_string_length(coded), &file->len);
 		file->data = ret->decoded[x->file_count];
 		if (!file->data)
 			return err_set_field(err, SBX_AT_USAGE, 0, "files",

@@ -62,7 +62,8 @@ static const struct {
 	{ "tar", "application/x-tar" },
 	{ "parquet", "application/vnd.apache.parquet" },
 	{ "xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" },
-	{ "docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document" },
+	{ "docx",
+	  "application/vnd.openxmlformats-officedocument.wordprocessingml.document" },
 	{ "db", "application/vnd.sqlite3" },
 	{ "sqlite", "application/vnd.sqlite3" },
 	{ "png", "image/png" },
@@ -182,7 +183,8 @@ static void on_packet(void *arg, uint32_t events)
 			c->omitted = found.size;
 			c->ended = true;
 		} else if (r == 0) {
-			r = found.kind == FOUND_FILE ? take_file(c, &found, fd) : -EBADMSG;
+			r = found.kind == FOUND_FILE ? take_file(c, &found, fd)
+						     : -EBADMSG;
 		}
 		fd_close(&fd);
 		if (r < 0 || c->ended) {
@@ -282,7 +284,8 @@ uint64_t collect_omitted(const struct collect *c)
 }
 
 void collect_contents(const struct collect *c,
-		      void (*fn)(void *arg, const char *path, const char *data, size_t len),
+		      void (*fn)(void *arg, const char *path, const char *data,
+				 size_t len),
 		      void *arg)
 {
 	for (size_t i = 0; c && i < c->count; i++)

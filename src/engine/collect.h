@@ -21,7 +21,8 @@ uint64_t collect_omitted(const struct collect *collect);
 /* Calls fn for each file whose contents are here. path: any bytes but NUL, plain and
  * relative. Takes NULL. */
 void collect_contents(const struct collect *collect,
-		      void (*fn)(void *arg, const char *path, const char *data, size_t len),
+		      void (*fn)(void *arg, const char *path, const char *data,
+				 size_t len),
 		      void *arg);
 void collect_free(struct collect **collect);
 

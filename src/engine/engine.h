@@ -58,7 +58,7 @@ struct execution_request {
 	const char *cwd;        /* the caller's working directory, absolute; NULL: none */
 	const char *stdin_data; /* copied */
 	size_t stdin_len;
-	bool stdin_open; /* more will come by execution_stdin() */
+	bool stdin_open;                    /* more will come by execution_stdin() */
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */

@@ -20,7 +20,7 @@
 #include "engine/execution.h"
 
 #define COLLECT_US 500000u /* the init looks through what the program left */
-#define EXIT_US 2000000u /* from killing a jail to its end */
+#define EXIT_US 2000000u   /* from killing a jail to its end */
 #define NOTIFY_BURST 100u
 #define NOTIFY_PER_SECOND 50u
 

@@ -57,7 +57,7 @@ struct execution {
 	int wait_status;
 	uint64_t exit_cpu_us;
 	uint64_t disk_used_bytes, disk_used_inodes;
-	uint64_t disk_first_inodes; /* in use when the program started; 0: not known */
+	uint64_t disk_first_inodes;   /* in use when the program started; 0: not known */
 	struct execution_file *files; /* of the request, for /work */
 	size_t file_count;
 	struct collect *collect; /* what the program left */

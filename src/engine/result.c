@@ -31,11 +31,10 @@ static void add_output(json_t *result, struct stdio *stdio, uint64_t files_omitt
 		text[i] = stdio ? stream_text(&stdio->streams[i], &dropped[i]) : NULL;
 	(void)json_object_set_new(result, "stdout", text[0] ? text[0] : json_string(""));
 	(void)json_object_set_new(result, "stderr", text[1] ? text[1] : json_string(""));
-	(void)json_object_set_new(result, "truncated",
-				  json_pack("{s:I,s:I,s:I}", "stdout",
-					    (json_int_t)dropped[0], "stderr",
-					    (json_int_t)dropped[1], "files",
-					    (json_int_t)files_omitted));
+	(void)json_object_set_new(
+		result, "truncated",
+		json_pack("{s:I,s:I,s:I}", "stdout", (json_int_t)dropped[0], "stderr",
+			  (json_int_t)dropped[1], "files", (json_int_t)files_omitted));
 }
 
 static void set_claim(json_t *result, const json_t *done, const char *key)

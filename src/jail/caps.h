@@ -11,7 +11,7 @@
  * inheritable and ambient; drops all others from the bounding set (needs CAP_SETPCAP;
  * those kept stay in it). Reads back and fails if more than keep is left. */
 int caps_keep(uint64_t keep, struct sbx_err *err);
-uint64_t caps_effective(void); /* 1ull << CAP_*; 0 if it cannot be told */
+uint64_t caps_effective(void);              /* 1ull << CAP_*; 0 if it cannot be told */
 int caps_no_new_privs(struct sbx_err *err); /* prctl(2) PR_SET_NO_NEW_PRIVS, read back */
 
 #endif

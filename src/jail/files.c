@@ -25,7 +25,7 @@
 #include "jail/files.h"
 
 #define LOOKED_MAX 65536u /* entries of directories */
-#define REFS_TRIES 200	  /* of a millisecond, while too many descriptors are under way */
+#define REFS_TRIES 200    /* of a millisecond, while too many descriptors are under way */
 
 uint64_t files_now_us(void)
 {
@@ -40,8 +40,8 @@ static int open_here(int dirfd, const char *name, uint64_t flags, uint64_t mode)
 	struct open_how how = {
 		.flags = flags | O_CLOEXEC,
 		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+			   RESOLVE_NO_XDEV,
 	};
 
 	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how)); /* 5.6 */
@@ -80,8 +80,9 @@ static int make_parents(int work, char *name)
 		*slash = '\0';
 		/* A symlink on the way cannot be: nobody but us has written here yet. */
 		made = mkdirat(work, name, 0755);
-		dir = made < 0 && errno != EEXIST ? -1
-						  : open_here(work, name, O_PATH | O_DIRECTORY, 0);
+		dir = made < 0 && errno != EEXIST
+			      ? -1
+			      : open_here(work, name, O_PATH | O_DIRECTORY, 0);
 		*slash = '/';
 		if (dir < 0)
 			return -1;
@@ -144,10 +145,12 @@ static int put_one(int work, int archive, const struct init_file *head,
 		fd = open_here(work, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
 	if (fd < 0 || copy(archive, fd, head->len) < 0 || remember(fd, given) < 0)
 		return errno == ENOSPC
-			       ? err_set_plain(err, SBX_AT_USAGE, ENOSPC,
-					       "the files of the request need more than max_disk_mb")
-			       : err_set_plain(err, SBX_AT_USAGE, errno,
-					       "putting a file of the request into /work");
+			       ? err_set_plain(
+					 err, SBX_AT_USAGE, ENOSPC,
+					 "the files of the request need more than max_disk_mb")
+			       : err_set_plain(
+					 err, SBX_AT_USAGE, errno,
+					 "putting a file of the request into /work");
 	return 0;
 }
 
@@ -165,7 +168,8 @@ int files_put(int archive_fd, struct files_given *given, struct sbx_err *err)
 		if (n == 0)
 			return 0;
 		if (n != sizeof(head))
-			return err_set_plain(err, SBX_AT_USAGE, EBADMSG, "malformed files");
+			return err_set_plain(err, SBX_AT_USAGE, EBADMSG,
+					     "malformed files");
 		r = put_one(work, archive_fd, &head, given, err);
 		if (r < 0)
 			return r;
@@ -233,9 +237,10 @@ static void tell(struct walk *walk, int dir, const char *name, const struct stat
 		return;
 	}
 	/* One that may not be read (mode 0) is told of without its contents. */
-	if ((walk->flags & COLLECT_CONTENTS) && (uint64_t)st->st_size <= walk->left_bytes) {
-		fd = open_here(dir, name,
-			       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	if ((walk->flags & COLLECT_CONTENTS) &&
+	    (uint64_t)st->st_size <= walk->left_bytes) {
+		fd = open_here(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+			       0);
 		if (fd >= 0 && (fstat(fd, &opened) < 0 || opened.st_ino != st->st_ino ||
 				!S_ISREG(opened.st_mode)))
 			fd_close(&fd);
@@ -291,9 +296,11 @@ static void visit(struct walk *walk, int dir, unsigned depth)
 			size_t len = strlen(entry->name), need;
 
 			at += entry->size;
-			if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+			if (strcmp(entry->name, ".") == 0 ||
+			    strcmp(entry->name, "..") == 0)
 				continue;
-			if (++walk->looked > LOOKED_MAX || files_now_us() > walk->until_us) {
+			if (++walk->looked > LOOKED_MAX ||
+			    files_now_us() > walk->until_us) {
 				walk->omitted++;
 				walk->stopped = true;
 				return;

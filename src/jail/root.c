@@ -641,16 +641,15 @@ int root_grant(const struct root *root, const struct root_view *view, int tree_f
 	for (uint32_t i = 0; i < root->count; i++) {
 		const struct root_entry *entry = &root->entries[i];
 
-		if (entry->kind != ROOT_TREE || (strcmp(path, entry->target) != 0 &&
-						 !is_below(path, entry->target)))
+		if (entry->kind != ROOT_TREE ||
+		    (strcmp(path, entry->target) != 0 && !is_below(path, entry->target)))
 			continue;
 		/* Mounted over, its libraries could not be loaded any more. */
 		if (fs.f_flag & ST_RDONLY)
 			return 0;
-		return err_set_plain(
-				err, SBX_AT_GRANT, EROFS,
-				"what every program runs from cannot be granted "
-				"for writing");
+		return err_set_plain(err, SBX_AT_GRANT, EROFS,
+				     "what every program runs from cannot be granted "
+				     "for writing");
 	}
 	count = take_inner(root, path, inner, err);
 	if (count < 0)

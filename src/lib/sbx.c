@@ -125,7 +125,8 @@ int sbx_request_check(const struct sbx_request *request, struct sbx_err *err)
 		const struct sbx_file *file = &request->files[i];
 
 		if (!file->name || (!file->data && file->len > 0))
-			return err_set(err, SBX_AT_USAGE, 0, "a file without name or data");
+			return err_set(err, SBX_AT_USAGE, 0,
+				       "a file without name or data");
 		r = check_text(file->name, strlen(file->name), "a file's name",
 			       SBX_AT_USAGE, err);
 		if (r < 0)
@@ -209,7 +210,8 @@ static int fill_files(json_t *object, const struct sbx_request *request)
 		json_t *value = json_stringn(file->data ? file->data : "", file->len);
 
 		if (!value)
-			value = json_pack("{s:o}", "base64", base64(file->data, file->len));
+			value = json_pack("{s:o}", "base64",
+					  base64(file->data, file->len));
 		r = json_object_set_new(files, file->name, value);
 	}
 	return r | json_object_set_new(object, "files", files);

@@ -192,7 +192,8 @@ void worker_events_flush(void)
 struct request {
 	char *payload; /* malloc'ed: struct worker_run, its sections, and one NUL of ours */
 	struct worker_run run;
-	const char *filter, *code, *filename, *modules, *environment, *grants, *files, *cwd;
+	const char *filter, *code, *filename, *modules, *environment, *grants, *files,
+		*cwd;
 	int stdio[3];
 };
 

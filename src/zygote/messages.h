@@ -41,8 +41,10 @@ enum broker_op {
 #define TREE_EXEC 2u     /* else noexec; nosuid and nodev always */
 #define TREE_FILE 4u     /* path is a file, not a directory */
 #define TREE_IDMAP 8u /* the owner outside is WORKER uid_index of template index inside */
-#define TREE_ANY 32u    /* a file or a directory, and the caller has to have the rights to it */
-#define TREE_PLAIN 64u  /* with TREE_IDMAP: without the map where the file system has none */
+#define TREE_ANY \
+	32u /* a file or a directory, and the caller has to have the rights to it */
+#define TREE_PLAIN \
+	64u /* with TREE_IDMAP: without the map where the file system has none */
 struct broker_request {
 	uint32_t op, serial;
 	uint32_t index, uid_index;
@@ -139,10 +141,10 @@ enum init_op {
 			 * process of the jail first. Answered there, by FOUND_END. */
 };
 /* Files that a request gives, and those that a program leaves in /work. */
-#define FILES_MAX 256u            /* given */
-#define FILES_NAME_MAX 1024u      /* with its NUL */
-#define FILES_LEFT_MAX 1000u      /* told of */
-#define FILES_LEFT_DEPTH 32u      /* directories below /work */
+#define FILES_MAX 256u               /* given */
+#define FILES_NAME_MAX 1024u         /* with its NUL */
+#define FILES_LEFT_MAX 1000u         /* told of */
+#define FILES_LEFT_DEPTH 32u         /* directories below /work */
 #define FILES_LEFT_BYTES (64u << 20) /* contents handed out, of one run */
 struct init_file {
 	uint32_t name_len; /* without a NUL */
@@ -153,9 +155,9 @@ struct init_file {
 enum found_kind { FOUND_FILE = 1, FOUND_END = 2 };
 struct init_found {
 	uint32_t kind;
-	uint32_t path_len;     /* FOUND_FILE */
-	uint64_t size;	       /* FOUND_FILE: as stat(2) says; FOUND_END: what was left out */
-	uint64_t stored_bytes; /* FOUND_FILE: what it really takes */
+	uint32_t path_len; /* FOUND_FILE */
+	uint64_t size;     /* FOUND_FILE: as stat(2) says; FOUND_END: what was left out */
+	uint64_t stored_bytes;     /* FOUND_FILE: what it really takes */
 	char path[FILES_NAME_MAX]; /* FOUND_FILE: below /work, any bytes but NUL */
 };
 struct init_request {
@@ -252,8 +254,9 @@ struct worker_run {
 	uint32_t modules_len;     /* allowed_modules, each with its NUL */
 	uint32_t environment_len; /* KEY=VALUE, each with its NUL */
 	uint32_t grants_len;      /* "r" or "w" and an absolute path, each with its NUL */
-	uint32_t files_len; /* names below /work that came with the request, each with its NUL */
-	uint32_t cwd_len;   /* absolute path, no NUL; 0: stay in /work */
+	uint32_t
+		files_len; /* names below /work that came with the request, each with its NUL */
+	uint32_t cwd_len; /* absolute path, no NUL; 0: stay in /work */
 };
 #define WORKER_RUN_MAX (24u << 20)
 /*
