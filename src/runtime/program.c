@@ -667,13 +667,25 @@ static int set_argv(PyObject *filename)
 	return PyDict_SetItemString(have.globals, "__file__", filename);
 }
 
+/* Modules beside the program, where it may read files at all. Last, so that a file there
+ * takes no other module's place; the gate asks for their names as for any other. */
+static int add_directory(const struct program *program)
+{
+	PyObject *path = PySys_GetObject("path");
+	_cleanup_py_ PyObject *here = PyUnicode_FromString("");
+
+	if (!(program->run.flags & RUN_FILE_OPERATIONS) || !path || !PyList_Check(path))
+		return 0;
+	return here ? PyList_Append(path, here) : -1;
+}
+
 /* Compiles and runs: 0 with *ret_last the last expression's value or NULL; -1 with the
  * exception. */
 static int execute(const struct program *program, PyObject **ret_last)
 {
 	_cleanup_py_ PyObject *body = NULL, *last = NULL, *ran = NULL;
 
-	if (set_argv(program->filename) < 0 ||
+	if (set_argv(program->filename) < 0 || add_directory(program) < 0 ||
 	    remember_source(program->source, program->filename) < 0 ||
 	    compile_program(program->source, program->filename, &body, &last) < 0)
 		return -1;

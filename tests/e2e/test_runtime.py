@@ -133,3 +133,13 @@ def test_program_code_is_not_in_the_zygote(program):
     program("import builtins; builtins.leak = 1; import math; math.leak = 1", allowed_modules="*")
     result = program("import builtins, math\n[hasattr(builtins, 'leak'), hasattr(math, 'leak')]", allowed_modules="*")
     assert result["result"] == [False, False]
+
+
+def test_modules_beside_the_program(program, tmp_path):
+    (tmp_path / "helper_here.py").write_text("VALUE = 5\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong one')\n")
+    granted = {"allow_file_operations": True, "allowed_directories": "./", "cwd": str(tmp_path)}
+    result = program("import helper_here, json\n[helper_here.VALUE, json.dumps(1)]", allowed_modules="*", **granted)
+    assert result["result"] == [5, "1"], result["error"]
+    assert program("import helper_here", **granted)["status"] == "denied"
+    assert program("import helper_here", allowed_modules="*", cwd=str(tmp_path))["status"] == "error"
