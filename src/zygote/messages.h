@@ -125,6 +125,8 @@ enum init_op {
 			 * Answered: a program runs only in a sealed jail. */
 	INIT_LOOK =
 		4, /* where it supervises: look now, and report what is used (INIT_USAGE, or INIT_EXCEEDED). Answered. */
+	INIT_NAMES =
+		5, /* before the seal: loopback up. Answered, with the fd of a socket on its port 53, UDP. */
 };
 struct init_request {
 	uint32_t op, serial;
