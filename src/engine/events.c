@@ -31,7 +31,7 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 	json_t *made, *old;
 	size_t i;
 
-	if (strcmp(event->kind, "limit") != 0)
+	if (strcmp(event->kind, "limit") != 0 && strcmp(event->kind, "connection") != 0)
 		events->denials += count;
 	if (!events->list && !(events->list = json_array()))
 		return NULL;
@@ -41,6 +41,13 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 			 event->line > 0 ? json_integer(event->line) : json_null(),
 			 "remedy", text_or_null(event->remedy), "count",
 			 (json_int_t)count);
+	if (event->has_traffic) {
+		(void)json_object_set_new(made, "sent_bytes",
+					  json_integer((json_int_t)event->sent_bytes));
+		(void)json_object_set_new(
+			made, "received_bytes",
+			json_integer((json_int_t)event->received_bytes));
+	}
 	json_array_foreach(events->list, i, old)
 	{
 		if (!same(old, made))
@@ -82,7 +89,7 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 	if (event.count > 1u << 30)
 		event.count = 1u << 30;
 	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) &&
-	    strcmp(event.kind, "limit") != 0)
+	    strcmp(event.kind, "limit") != 0 && strcmp(event.kind, "connection") != 0)
 		added = events_add(events, at_ms, &event);
 	json_decref(claim);
 	return added;

@@ -5,6 +5,7 @@
 #define SBX_ENGINE_EVENTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,9 @@ struct event {
 	const char *remedy;  /* NULL: none */
 	long line;           /* 0: not known */
 	uint64_t count;
+	/* kind "connection", which is no denial: */
+	bool has_traffic;
+	uint64_t sent_bytes, received_bytes;
 };
 
 /* Returns the event if it is a new one (borrowed), else NULL. */
