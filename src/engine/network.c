@@ -319,7 +319,8 @@ static int connect_stream(struct network *n, uint64_t id, int fd, int family,
 		r = wait_for(n, id, fd, peer, &to, to_len);
 		return r == 0 ? 1 : r;
 	}
-	if (first)
+	/* One that goes on by itself is counted when it has ended, if that is told. */
+	if (first && (r == 0 || !n->traffic.counted))
 		peer->count++;
 	(void)close(fd);
 	return r;
@@ -339,6 +340,7 @@ static int connect_any(struct network *n, uint64_t id, int fd, enum socket_kind 
 		return r;
 	}
 	if (to->ss_family == AF_UNSPEC) {
+		traffic_dissolved(n->engine->traffic, fd);
 		r = dial(fd, (const struct sockaddr *)to, len);
 		(void)close(fd);
 		return r;
@@ -504,6 +506,8 @@ void network_finish(struct network *n, struct network_usage *ret)
 			    !d->has_address);
 	*ret = (struct network_usage){ 0 };
 	for (size_t i = 0; i < n->peer_count; i++) {
+		if (n->peers[i].sum.connections > n->peers[i].count)
+			n->peers[i].count = n->peers[i].sum.connections;
 		ret->connections += n->peers[i].count;
 		ret->sent_bytes += n->peers[i].sum.sent_bytes;
 		ret->received_bytes += n->peers[i].sum.received_bytes;

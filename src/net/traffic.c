@@ -69,16 +69,17 @@ static void forget(struct traffic_socket *s)
 
 /* ---- the kernel's messages ---- */
 
-static void add_counters(struct traffic_socket *s, const struct rtattr *attr)
+static void add_counters(struct traffic_socket *s, const void *data, size_t len)
 {
 	struct tcp_info info = { 0 };
-	size_t len = RTA_PAYLOAD(attr);
 
-	if (!s->sum || attr->rta_type != INET_DIAG_INFO)
+	if (!s->sum)
 		return;
-	memcpy(&info, RTA_DATA(attr), len < sizeof(info) ? len : sizeof(info));
+	memcpy(&info, data, len < sizeof(info) ? len : sizeof(info));
 	s->sum->sent_bytes += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
 	s->sum->received_bytes += info.tcpi_bytes_received;
+	/* The request for a connection counts as one byte that was acknowledged. */
+	s->sum->connections += info.tcpi_bytes_acked > 0;
 }
 
 static void take_message(struct traffic *t, const struct nlmsghdr *message)
@@ -99,7 +100,8 @@ static void take_message(struct traffic *t, const struct nlmsghdr *message)
 	left = (int)(message->nlmsg_len - NLMSG_LENGTH(sizeof(*diag)));
 	for (attr = (const struct rtattr *)(diag + 1); RTA_OK(attr, left);
 	     attr = RTA_NEXT(attr, left))
-		add_counters(s, attr);
+		if (attr->rta_type == INET_DIAG_INFO)
+			add_counters(s, RTA_DATA(attr), RTA_PAYLOAD(attr));
 	/* It ended, or it was asked about for the last time. */
 	forget(s);
 }
@@ -293,6 +295,20 @@ bool traffic_connected(struct traffic *t, int fd, const struct sockaddr_storage 
 	end_of(there, &s->who.id.idiag_dport, s->who.id.idiag_dst);
 	memcpy(s->who.id.idiag_cookie, &cookie, sizeof(cookie));
 	return true;
+}
+
+void traffic_dissolved(struct traffic *t, int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	struct traffic_socket *s;
+	uint64_t cookie;
+
+	if (!t || !cookie_of(fd, &cookie) || !(s = find(t, cookie)) || !s->sum)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+		add_counters(s, &info, len);
+	s->sum = NULL;
 }
 
 void traffic_end(struct traffic *t, struct traffic_run *run)

@@ -21,6 +21,7 @@ struct traffic_socket;
 /* Where bytes are added up, and the sockets of one run; both the caller's. */
 struct traffic_sum {
 	uint64_t sent_bytes, received_bytes;
+	uint64_t connections; /* that the other side answered */
 };
 struct traffic_run {
 	struct traffic_socket *sockets;
@@ -41,6 +42,8 @@ void traffic_watch(struct traffic *traffic, struct traffic_run *run, int fd);
  * do. False: that was known already. */
 bool traffic_connected(struct traffic *traffic, int fd,
 		       const struct sockaddr_storage *there, struct traffic_sum *sum);
+/* Before its connection is dissolved, to be used for another. */
+void traffic_dissolved(struct traffic *traffic, int fd);
 /* Counts what there is, of living ones too, and forgets all. */
 void traffic_end(struct traffic *traffic, struct traffic_run *run);
 
