@@ -289,8 +289,8 @@ static int wait_for(struct network *n, uint64_t id, int fd, struct peer *peer,
 	return r;
 }
 
-/* Takes fd. 0: connected; -EINPROGRESS: the call is to be answered so; -EALREADY... as
- * connect(2). 1: it is answered later. */
+/* Takes fd. 0 or -errno: what the call is to be answered with. 1: it is answered
+ * later. */
 static int connect_stream(struct network *n, uint64_t id, int fd, int family,
 			  const struct net_address *address)
 {
@@ -369,8 +369,9 @@ static bool on_connect(void *arg, const struct notify_call *call)
 	enum socket_kind kind;
 	int fd, family, r;
 
+	/* Whoever calls now is about to be killed. */
 	if (n->stopped)
-		return false;
+		return true;
 	fd = notify_take_fd(n->notify, call, (int)call->args[0]);
 	if (fd < 0) {
 		if (fd != -EBADF)
@@ -406,8 +407,10 @@ static bool on_socket(void *arg, const struct notify_call *call)
 	char subject[96];
 	int fd;
 
-	if (n->stopped || (family != AF_INET && family != AF_INET6))
+	if (family != AF_INET && family != AF_INET6)
 		return false;
+	if (n->stopped)
+		return true;
 	if ((type & ~flags) != SOCK_STREAM ||
 	    (protocol != 0 && protocol != IPPROTO_TCP)) {
 		(void)snprintf(subject, sizeof(subject), "%s, type %u, protocol %u",

@@ -1084,7 +1084,7 @@ def serve(address, port):
         c, _ = s.accept()
         c.sendall(address.encode()); c.close()
 def names():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 5353))
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))
     table = {b'\\x03api\\x04test': %r, b'\\x05other\\x04test': %r}
     while True:
         data, peer = s.recvfrom(2000)
@@ -1124,7 +1124,7 @@ def public():
 
 
 class Inside:
-    address = "127.0.0.1:5353"
+    address = "127.0.0.1"
 
 
 READ = "import socket\nsocket.create_connection(({!r}, {}), 3).recv(100).decode()"
@@ -1167,6 +1167,23 @@ for host in ({PUBLIC!r}, 'api.test', {PUBLIC!r}, {OTHER!r}):
 out
 """, hosts=["api.test"], names=Inside, prefix=public)
     assert ok(result) == ["PermissionError", PUBLIC, PUBLIC, "PermissionError"]
+
+
+@needs_root
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_hosts_own_files(public, tmp_path, linked):
+    """/etc/resolv.conf and /etc/hosts of the machine, also where the first is a link to what a service writes."""
+    (tmp_path / "resolv.conf").write_text("# comment\nsearch example.org\nnameserver 127.0.0.1\noptions edns0\n")
+    (tmp_path / "hosts").write_text(f"127.0.0.1 localhost\n{OTHER} Hosted.test alias.test # and so on\n")
+    put = "mount -t tmpfs none /mnt && cp -a /etc/. /mnt && rm -f /mnt/resolv.conf /mnt/hosts && " \
+        f"cp {tmp_path}/hosts /mnt/hosts && chmod 644 /mnt/hosts && "
+    put += f"mkdir -m 755 /run/sbx-test-$$ && cp {tmp_path}/resolv.conf /run/sbx-test-$$/r && " \
+        "ln -s ../run/sbx-test-$$/r /mnt/resolv.conf && " if linked else f"cp {tmp_path}/resolv.conf /mnt/ && "
+    prefix = (*public, "unshare", "-m", "sh", "-c", "mount -t tmpfs none /run && " + put +
+              'mount --bind /mnt /etc && "$@"', "sh")
+    for host, there in (("api.test", PUBLIC), ("hosted.test", OTHER), ("alias.test", OTHER)):
+        result = run(READ.format(host, 80), hosts=["*"], prefix=prefix)
+        assert ok(result) == there
 
 
 @needs_root
