@@ -536,7 +536,8 @@ static int place_fds(const int *from, const int *to, size_t count)
 static void keep_environment(char **ret, size_t size)
 {
 	static const char *const names[] = { "PATH", "SANDBOX_TEMPLATE_FORKS",
-					     "SANDBOX_TEMPLATE_SECONDS" };
+					     "SANDBOX_TEMPLATE_SECONDS",
+					     "SANDBOX_NAMESERVERS" };
 	static char language[] = "LANG=C.UTF-8";
 	size_t n = 0;
 

@@ -5,7 +5,9 @@
  * Invariants: a run gets every wall, or its policy says that it may miss those that do
  * not stand, or it is refused. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,10 +18,42 @@
 #include "engine/modules.h"
 #include "jail/filter.h"
 #include "jail/walls.h"
+#include "net/dial.h"
 #include "zygote/interpreter.h"
 
 /* Without them there is no jail to put a program into. */
 #define WALLS_NEEDED (WALL_USER | WALL_PID | WALL_MOUNT)
+
+/* A file of the host's as it is now: started as root, the engine sees none of /etc itself.
+ * malloc'ed; NULL: none. */
+static char *read_host_file(void *arg, const char *path)
+{
+	struct engine *engine = arg;
+	_cleanup_fd_ int fd = -1;
+	char real[4096], link[64], *text = NULL;
+	size_t len;
+
+	/* Often a link to what some service writes. */
+	if (host_resolve(&engine->host, path, real, NULL) < 0 ||
+	    host_open(&engine->host, real, TREE_FILE, &fd, NULL) < 0)
+		return NULL;
+	/* A mount's descriptor is O_PATH: opened once more to be read. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	return fd_read_file(AT_FDCWD, link, 1u << 20, &text, &len) < 0 ? NULL : text;
+}
+
+static int begin_network(struct engine *engine, struct sbx_err *err)
+{
+	int r = resolver_new(engine->loop, read_host_file, engine,
+			     getenv("SANDBOX_NAMESERVERS"), &engine->resolver);
+
+	if (r < 0)
+		return err_set(err, SBX_AT_ENGINE, -r, "the resolver");
+	/* Both may be missing: a run with a network is refused then, or not counted. */
+	(void)traffic_new(engine->loop, &engine->traffic);
+	(void)dial_namespace(&engine->network_cookie);
+	return 0;
+}
 
 int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **ret,
 	       struct sbx_err *err)
@@ -33,6 +67,11 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
 		free(engine);
+		return r;
+	}
+	r = begin_network(engine, err);
+	if (r < 0) {
+		engine_free(&engine);
 		return r;
 	}
 	engine->host.walls = walls_standing();
@@ -59,6 +98,8 @@ void engine_free(struct engine **e)
 		pool_free(&engine->pools[i]);
 	for (size_t i = 0; i < ENGINE_FILTERS; i++)
 		buf_free(&engine->filters[i]);
+	traffic_free(&engine->traffic);
+	resolver_free(&engine->resolver);
 	call_queue_free(&engine->host.mover);
 	buf_free(&engine->host.zygote_filter);
 	free(engine);

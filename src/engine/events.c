@@ -105,6 +105,13 @@ const json_t *events_add(struct events *events, uint64_t at_ms, const struct eve
 	(void)json_object_set_new(made, "change", change ? change : json_null());
 	(void)json_object_set_new(made, "line_source",
 				  event->line > 0 ? json_string("python") : json_null());
+	if (event->has_traffic) {
+		(void)json_object_set_new(made, "sent_bytes",
+					  json_integer((json_int_t)event->sent_bytes));
+		(void)json_object_set_new(
+			made, "received_bytes",
+			json_integer((json_int_t)event->received_bytes));
+	}
 	json_array_foreach(events->list, i, old)
 	{
 		if (strcmp(json_string_value(json_object_get(old, "source")),
@@ -170,7 +177,7 @@ const json_t *events_add_claim(struct events *events, uint64_t at_ms, const char
 	if (event.count > 1u << 30)
 		event.count = 1u << 30;
 	if (event.kind && event.rule && is_word(event.kind) && is_word(event.rule) &&
-	    strcmp(event.kind, "limit") != 0)
+	    strcmp(event.kind, "limit") != 0 && strcmp(event.kind, "connection") != 0)
 		added = events_add(events, at_ms, &event);
 	json_decref(claim);
 	return added;

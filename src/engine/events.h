@@ -5,6 +5,7 @@
 #define SBX_ENGINE_EVENTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,9 @@ struct event {
 	const char *item; /* what the rule's list lacks, where that is not the subject */
 	long line;        /* 0: not known */
 	uint64_t count;
+	/* kind "connection", which is no denial: */
+	bool has_traffic;
+	uint64_t sent_bytes, received_bytes;
 };
 
 /* Returns the event if it is a new one (borrowed), else NULL. */

@@ -39,6 +39,7 @@ void execution_release(struct execution *x)
 	pool_forget(&x->take);
 	loop_timer_cancel(&x->timer);
 	loop_timer_cancel(&x->now_timer);
+	network_free(&x->network);
 	notify_free(&x->notify);
 	if (x->has_meter)
 		meter_stop(&x->meter);
@@ -161,6 +162,19 @@ static void note_line(struct execution *x)
 						      json_object_get(error, "line")));
 }
 
+/* What the connection broker has left to tell, and what was transferred. */
+static void note_network(struct execution *x, struct result_parts *parts)
+{
+	uint64_t dropped;
+
+	if (!x->network)
+		return;
+	network_finish(x->network, &parts->network);
+	dropped = network_dropped(x->network);
+	x->events.denials += dropped;
+	x->events.dropped += dropped;
+}
+
 static bool is_refusal(const struct execution *x)
 {
 	if (x->stop != STOP_FAULT || x->started_us)
@@ -224,8 +238,9 @@ static void finish(struct execution *x)
 	facts.disk_used_bytes = x->disk_used_bytes;
 	facts.disk_used_inodes = x->disk_used_inodes;
 	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
-	facts.denials = x->events.denials;
 	note_written(x);
+	note_network(x, &parts);
+	facts.denials = x->events.denials;
 	note_line(x);
 	note_verdict(x, &facts);
 	if (x->started_us) {
@@ -355,6 +370,8 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 		return;
 	}
 	x->state = ENDING;
+	if (x->network)
+		network_stop(x->network);
 	/* Denials that wait for their answer are told of before the program is gone. */
 	if (x->notify)
 		notify_drain(x->notify);
@@ -434,6 +451,20 @@ static void on_denial(void *arg, const struct notify_denial *denial)
 		x->sink.event(x->sink.arg, added);
 }
 
+void execution_network_event(void *arg, const struct event *event, uint64_t at_us)
+{
+	struct execution *x = arg;
+	const json_t *added;
+
+	added = events_add(&x->events,
+			   x->started_us && at_us > x->started_us
+				   ? (at_us - x->started_us) / 1000
+				   : 0,
+			   event);
+	if (added && x->sink.event)
+		x->sink.event(x->sink.arg, added);
+}
+
 void execution_usage(void *arg, const struct meter_usage *usage)
 {
 	struct execution *x = arg;
@@ -477,6 +508,11 @@ static void on_started(struct execution *x, int listener)
 	    notify_new(x->engine->loop, listener, NOTIFY_BURST, NOTIFY_PER_SECOND,
 		       on_denial, x, &x->notify, &err) < 0) {
 		execution_fault(x, &err);
+		return;
+	}
+	if (x->network && (!x->notify || network_start(x->network, x->notify) < 0)) {
+		execution_fault_with(x, SBX_AT_WALL, 0,
+				     "the connection broker could not be started");
 		return;
 	}
 	meter_start(&x->meter);
@@ -607,6 +643,16 @@ static void on_init(void *arg, const struct init_report *report)
 	}
 }
 
+static void on_names(void *arg, int fd)
+{
+	struct execution *x = arg;
+
+	if (!x->network || x->state != SETUP)
+		fd_close(&fd);
+	else if (network_names(x->network, fd) < 0)
+		execution_fault_with(x, SBX_AT_JAIL, 0, "the jail's socket for names");
+}
+
 static void on_failed(void *arg, struct worker *worker, const struct sbx_err *err)
 {
 	(void)worker;
@@ -616,6 +662,7 @@ static void on_failed(void *arg, struct worker *worker, const struct sbx_err *er
 void execution_events(struct execution *x, struct worker_events *ret)
 {
 	*ret = (struct worker_events){ .init = on_init,
+				       .names = on_names,
 				       .frame = on_frame,
 				       .exited = on_exited,
 				       .gone = on_gone,

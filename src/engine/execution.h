@@ -6,6 +6,7 @@
 
 #include "engine/collect.h"
 #include "engine/internal.h"
+#include "engine/network.h"
 #include "engine/notify.h"
 #include "engine/result.h"
 
@@ -44,6 +45,7 @@ struct execution {
 	struct stdio stdio;
 	struct meter meter;
 	struct notify *notify;
+	struct network *network; /* with network_access */
 	struct events events;
 	struct loop_timer *timer; /* set-up, deadline, then the end's patience */
 	struct loop_timer
@@ -75,6 +77,7 @@ void execution_events(
 	struct execution *x,
 	struct worker_events *ret); /* what it wants to hear of its worker */
 void execution_streams(struct execution *x, struct stdio_events *ret);
+void execution_network_event(void *arg, const struct event *event, uint64_t at_us);
 void execution_usage(void *arg, const struct meter_usage *usage); /* a sample */
 
 /* ---- setup.c ---- */

@@ -5,6 +5,8 @@
 
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "net/resolver.h"
+#include "net/traffic.h"
 #include "zygote/pool.h"
 
 #define ENGINE_POOLS_MAX 32u
@@ -20,6 +22,9 @@ struct engine {
 	size_t execution_count;
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
+	struct resolver *resolver;
+	struct traffic *traffic; /* NULL: bytes are not counted here */
+	uint64_t network_cookie; /* of the host's network namespace; 0: unknown */
 	struct buf filters
 		[ENGINE_FILTERS]; /* by RUN_* flags and supervision; compiled at first use */
 };

@@ -54,7 +54,9 @@ static json_t *enforced(const struct result_parts *p)
 							    : "mount namespace"
 			    : (w & WALL_LANDLOCK) ? "landlock"
 						  : "none";
-	const char *net = (w & WALL_NET)       ? (w & WALL_SECCOMP)
+	const char *net = p->facts->policy->network_access
+				  ? "network namespace+connection broker"
+			  : (w & WALL_NET)     ? (w & WALL_SECCOMP)
 							 ? "network namespace+seccomp"
 							 : "network namespace"
 			  : (w & WALL_SECCOMP) ? "seccomp"
@@ -121,11 +123,15 @@ json_t *result_make(const struct result_parts *p)
 	(void)json_object_set_new(result, "files", p->files ? p->files : json_array());
 	(void)json_object_set_new(
 		result, "usage",
-		json_pack("{s:f,s:f,s:I,s:I,s:I}", "wall_ms", (double)p->wall_us / 1000.0,
-			  "cpu_ms", (double)p->usage->cpu_us / 1000.0,
-			  "memory_peak_bytes", (json_int_t)p->usage->memory_peak_bytes,
-			  "processes_peak", (json_int_t)p->usage->processes_peak,
-			  "written_bytes", (json_int_t)p->usage->written_bytes));
+		json_pack("{s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "wall_ms",
+			  (double)p->wall_us / 1000.0, "cpu_ms",
+			  (double)p->usage->cpu_us / 1000.0, "memory_peak_bytes",
+			  (json_int_t)p->usage->memory_peak_bytes, "processes_peak",
+			  (json_int_t)p->usage->processes_peak, "written_bytes",
+			  (json_int_t)p->usage->written_bytes, "connections",
+			  (json_int_t)p->network.connections, "sent_bytes",
+			  (json_int_t)p->network.sent_bytes, "received_bytes",
+			  (json_int_t)p->network.received_bytes));
 	(void)json_object_set_new(result, "events", events_list(p->events));
 	(void)json_object_set_new(result, "enforced", enforced(p));
 	(void)json_object_set_new(result, "policy", policy_to_json_redacted(f->policy));

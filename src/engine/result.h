@@ -5,6 +5,7 @@
 
 #include "engine/events.h"
 #include "engine/meter.h"
+#include "engine/network.h"
 #include "engine/outcome.h"
 #include "engine/stdio.h"
 
@@ -17,6 +18,7 @@ struct result_parts {
 	json_t *files; /* taken; NULL: none */
 	uint64_t files_omitted;
 	uint64_t wall_us;
+	struct network_usage network;
 	unsigned walls;          /* WALL_* that stood; 0: the program never started */
 	unsigned missing;        /* WALL_* that the policy let be missing */
 	const char *limits;      /* "cgroup2", "cgroup1" or "rlimit+supervised" */

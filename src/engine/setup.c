@@ -309,6 +309,15 @@ static int set_limits(struct execution *x, struct sbx_err *err)
 	return r;
 }
 
+static int begin_network(struct execution *x, struct sbx_err *err)
+{
+	const struct init_request request = { .op = INIT_NAMES };
+	int r = network_new(x->engine, &x->policy, execution_network_event, x,
+			    &x->network, err);
+
+	return r < 0 ? r : ask_init(x, &request, -1, err);
+}
+
 int setup_begin(struct execution *x, struct sbx_err *err)
 {
 	struct stdio_events events;
@@ -332,6 +341,8 @@ int setup_begin(struct execution *x, struct sbx_err *err)
 		r = ask_init(x, &disk, -1, err);
 	if (r == 0 && x->file_count > 0)
 		r = put_files(x, err);
+	if (r == 0 && x->policy.network_access)
+		r = begin_network(x, err);
 	if (r == 0 && x->grant_count > 0)
 		r = open_grants(x, err);
 	/* Rootless grants are opened by the jailer; the last answer seals. */

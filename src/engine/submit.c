@@ -238,14 +238,18 @@ static int prepare(struct execution *x, struct sbx_err *err)
 	const char *python = x->policy.python;
 	int r;
 
-	if (x->policy.network_access)
-		return err_set_field(
-			err, SBX_AT_POLICY, 0, "network_access",
-			"network_access: this version has no way to the network for programs; leave it "
-			"false");
 	r = engine_walls(x->engine, &x->policy, &x->walls, err);
 	if (r < 0)
 		return r;
+	/* Whatever else may be missing: without these two a program would be in the
+	 * host's network, or could not be given a connection. */
+	if (x->policy.network_access &&
+	    ((x->walls & (WALL_NET | WALL_SECCOMP)) != (WALL_NET | WALL_SECCOMP) ||
+	     !x->engine->network_cookie))
+		return err_set(
+			err, SBX_AT_WALL, 0,
+			"network_access takes a network namespace, seccomp and Linux "
+			"5.14; `sandbox doctor` says what is missing");
 	if (!python || !python[0])
 		python = engine_default_python(x->engine, err);
 	if (!python)

@@ -452,14 +452,15 @@ int filter_worker(unsigned run_flags, bool supervised, struct buf *ret,
 		bits |= FILTER_SUBPROCESS;
 	if (supervised)
 		bits |= FILTER_SUPERVISED;
-	/* RUN_NETWORK changes nothing here: connections are made on a program's
-	 * behalf. */
+	if (run_flags & RUN_NETWORK)
+		bits |= FILTER_NETWORK;
 	return compile(bits, run_flags & RUN_LISTENER, ret, err);
 }
 
 int filter_zygote(struct buf *ret, struct sbx_err *err)
 {
-	return compile(FILTER_ZYGOTE | FILTER_SUBPROCESS, false, ret, err);
+	return compile(FILTER_ZYGOTE | FILTER_SUBPROCESS | FILTER_NETWORK, false, ret,
+		       err);
 }
 
 int filter_engine(struct buf *ret, struct sbx_err *err)

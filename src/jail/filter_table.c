@@ -102,6 +102,9 @@ static const struct filter_step steps_ioctl[] = { /* fd, request */
 	/* Keys pushed into a terminal's input (CVE-2017-5226), and the console's own way
 	 * to do so. */
 	IS(1, 0x5412 /* TIOCSTI */, RECORD(EPERM)), IS(1, 0x541c /* TIOCLINUX */, RECORD(EPERM)),
+	/* Of the init, in whose namespace they speak of the jail's loopback. */
+	IS(1, 0x8913 /* SIOCGIFFLAGS */, ALLOW, ONLY(FILTER_ENGINE)),
+	IS(1, 0x8914 /* SIOCSIFFLAGS */, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(1, SECCOMP_IOCTL_NOTIF_RECV, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(1, SECCOMP_IOCTL_NOTIF_SEND, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(1, SECCOMP_IOCTL_NOTIF_ID_VALID, ALLOW, ONLY(FILTER_ENGINE)),
@@ -208,6 +211,17 @@ static const struct filter_step steps_socket[] = { /* family, type, protocol */
 	IS(0, AF_UNIX, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(0, AF_INET, ALLOW, ONLY(FILTER_ENGINE)),
 	IS(0, AF_INET6, ALLOW, ONLY(FILTER_ENGINE)),
+	/* Datagrams stay in the jail's own network namespace, where there is nobody but
+	 * who answers for names. A stream's socket is made, and judged, by the engine. */
+	IS(0, AF_INET, SKIP(1), ONLY(FILTER_NETWORK)),
+	NOT(0, AF_INET6, SKIP(3), ONLY(FILTER_NETWORK)),
+	IF(OP_NOT, 1, 0xf, SOCK_DGRAM, SKIP(2), ONLY(FILTER_NETWORK)),
+	IS(2, 0, ALLOW, ONLY(FILTER_NETWORK)),
+	IS(2, 17 /* UDP */, ALLOW, ONLY(FILTER_NETWORK)),
+	/* How the C library asks, before it looks a name up, which versions of IP there
+	 * are: no program's doing, and it goes on without. */
+	NOT(0, AF_NETLINK, SKIP(1), ONLY(FILTER_NETWORK)),
+	IS(2, 0 /* NETLINK_ROUTE */, DENY(EAFNOSUPPORT), ONLY(FILTER_NETWORK)),
 	/* Python makes PermissionError of EACCES. */
 	IS(0, AF_INET, RECORD(EACCES)),
 	IS(0, AF_INET6, RECORD(EACCES)),
@@ -245,21 +259,46 @@ static const struct filter_step steps_flags3[] = { /* fd, data, length, flags */
 	IS(2, SO_REUSEADDR, ALLOW), IS(2, SO_REUSEPORT, ALLOW), IS(2, SO_KEEPALIVE, ALLOW),                   \
 	IS(2, SO_BROADCAST, ALLOW), IS(2, SO_LINGER, ALLOW), IS(2, SO_PASSCRED, ALLOW),                       \
 	IS(2, SO_RCVTIMEO, ALLOW), IS(2, SO_SNDTIMEO, ALLOW)
+/* What clients set on their connections. Not the ones that speak of interfaces, routes,
+ * marks or the fast open, which would go past the judgement of connect(2). */
+#define NETWORK_LEVELS                                                                                        \
+	NOT(1, SOL_TCP_, SKIP(10), ONLY(FILTER_NETWORK)),                                                     \
+	IS(2, 1 /* TCP_NODELAY */, ALLOW, ONLY(FILTER_NETWORK)),                                              \
+	IS(2, 3 /* TCP_CORK */, ALLOW, ONLY(FILTER_NETWORK)),                                                 \
+	IS(2, 4 /* TCP_KEEPIDLE */, ALLOW, ONLY(FILTER_NETWORK)),                                             \
+	IS(2, 5 /* TCP_KEEPINTVL */, ALLOW, ONLY(FILTER_NETWORK)),                                            \
+	IS(2, 6 /* TCP_KEEPCNT */, ALLOW, ONLY(FILTER_NETWORK)),                                              \
+	IS(2, 7 /* TCP_SYNCNT */, ALLOW, ONLY(FILTER_NETWORK)),                                               \
+	IS(2, 8 /* TCP_LINGER2 */, ALLOW, ONLY(FILTER_NETWORK)),                                              \
+	IS(2, 12 /* TCP_QUICKACK */, ALLOW, ONLY(FILTER_NETWORK)),                                            \
+	IS(2, 18 /* TCP_USER_TIMEOUT */, ALLOW, ONLY(FILTER_NETWORK)),                                        \
+	IS(2, 25 /* TCP_NOTSENT_LOWAT */, ALLOW, ONLY(FILTER_NETWORK)),                                       \
+	NOT(1, 0 /* SOL_IP */, SKIP(1), ONLY(FILTER_NETWORK)),                                                \
+	IS(2, 11 /* IP_RECVERR: the C library's resolver */, ALLOW, ONLY(FILTER_NETWORK)),                    \
+	NOT(1, 41 /* SOL_IPV6 */, SKIP(2), ONLY(FILTER_NETWORK)),                                             \
+	IS(2, 25 /* IPV6_RECVERR */, ALLOW, ONLY(FILTER_NETWORK)),                                            \
+	IS(2, 26 /* IPV6_V6ONLY */, ALLOW, ONLY(FILTER_NETWORK))
 static const struct filter_step steps_setsockopt[] = { /* fd, level, option */
 	NOT(1, SOL_TCP_, SKIP(1), ONLY(FILTER_ENGINE)),
 	IS(2, TCP_ULP_, RECORD(EPERM), ONLY(FILTER_ENGINE)),
 	IS(1, SOL_TLS_, RECORD(EPERM), ONLY(FILTER_ENGINE)),
 	ELSE(ALLOW, ONLY(FILTER_ENGINE)),
+	NETWORK_LEVELS,
 	NOT(1, SOL_SOCKET, RECORD(EPERM)),
 	/* What waits in a socket is kernel memory, which only a cgroup counts. */
 	IS(2, SO_SNDBUF, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
 	IS(2, SO_RCVBUF, DENY(EPERM), ONLY(FILTER_SUPERVISED)),
+	/* The engine closes duplicates of a program's sockets, and must not wait at
+	 * that. */
+	IS(2, SO_LINGER, ALLOW, ONLY(FILTER_ZYGOTE)),
+	IS(2, SO_LINGER, RECORD(EPERM), ONLY(FILTER_NETWORK)),
 	COMMON_OPTIONS,
 	ELSE(RECORD(EPERM)),
 };
 /* Not SO_PEERPIDFD, which would be a handle to the engine. */
 static const struct filter_step steps_getsockopt[] = { /* fd, level, option */
 	ELSE(ALLOW, ONLY(FILTER_ENGINE)),
+	NETWORK_LEVELS,
 	NOT(1, SOL_SOCKET, DENY(ENOPROTOOPT)),
 	COMMON_OPTIONS,
 	IS(2, SO_PEERCRED, ALLOW),

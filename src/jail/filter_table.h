@@ -16,6 +16,7 @@
 #define FILTER_ENGINE 4u
 #define FILTER_SUBPROCESS 8u  /* may execute; on for zygote and engine */
 #define FILTER_SUPERVISED 16u /* no cgroup keeps the worker's limits */
+#define FILTER_NETWORK 32u    /* connections are made on its behalf */
 
 enum filter_verdict {
 	FILTER_ALLOW,

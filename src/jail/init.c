@@ -11,13 +11,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/vfs.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -208,6 +212,48 @@ static void collect(struct init *init, const struct init_request *request, int o
 	files_collect(out_fd, request->flags, &init->given, now_us() + COLLECT_US);
 }
 
+/* The jail's network namespace has an interface to itself, and nothing else. */
+static int loopback_up(int fd)
+{
+	struct ifreq ifr = { .ifr_name = "lo" };
+
+	if (ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		return -errno;
+	ifr.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
+}
+
+/* Where the C library asks for names. The engine answers there, which is in another
+ * namespace. */
+static int names_socket(struct sbx_err *err)
+{
+	const struct sockaddr_in here = { .sin_family = AF_INET,
+					  .sin_port = htons(53),
+					  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r = fd < 0 ? -errno : loopback_up(fd);
+
+	if (r == 0 && bind(fd, (const struct sockaddr *)&here, sizeof(here)) < 0)
+		r = -errno;
+	if (r < 0) {
+		fd_close(&fd);
+		return err_set_plain(err, SBX_AT_JAIL, -r, "the jail's socket for names");
+	}
+	return fd;
+}
+
+static void names(struct init *init, const struct init_request *request)
+{
+	struct init_report done = { .kind = INIT_DONE, .serial = request->serial };
+	struct sbx_err err = { 0 };
+	_cleanup_fd_ int fd = names_socket(&err);
+
+	if (fd < 0)
+		report_kind(init, INIT_FAILED, request->serial, &err);
+	else
+		(void)wire_send(init->control_fd, &done, sizeof(done), &fd, 1);
+}
+
 static void handle(struct init *init)
 {
 	struct init_request request;
@@ -238,6 +284,9 @@ static void handle(struct init *init)
 		break;
 	case INIT_SEAL:
 		seal(init, &request);
+		break;
+	case INIT_NAMES:
+		names(init, &request);
 		break;
 	case INIT_LOOK:
 		look(init, &request);

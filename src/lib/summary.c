@@ -325,6 +325,27 @@ static const struct {
 	{ "syscall", "system call" }, { "subprocess", "execution of" },
 };
 
+static void put_event_kind(struct paper *paper, const json_t *kind, const char *name)
+{
+	const char *words = NULL;
+
+	/* What was reached: told, and nothing to be warned of. */
+	if (strcmp(name, "connection") == 0) {
+		put(paper, "connected:");
+		return;
+	}
+	put_coloured(paper, "33", strcmp(name, "limit") == 0 ? "limit:" : "denied:");
+	for (size_t i = 0; i < sizeof(denials) / sizeof(denials[0]); i++)
+		if (strcmp(name, denials[i].kind) == 0)
+			words = denials[i].words;
+	if (words)
+		putf(paper, " %s", words);
+	else if (strcmp(name, "limit") != 0) {
+		put(paper, " ");
+		put_string(paper, kind, SUBJECT_COLUMNS);
+	}
+}
+
 static void put_event(struct paper *paper, const json_t *event)
 {
 	const json_t *kind = json_object_get(event, "kind"),
@@ -332,23 +353,13 @@ static void put_event(struct paper *paper, const json_t *event)
 	const json_t *source = json_object_get(event, "source");
 	const char *name = json_is_string(kind) ? json_string_value(kind) : "";
 	double line = number_at(event, "line"), count = number_at(event, "count");
-	const char *words = NULL;
 
-	for (size_t i = 0; i < sizeof(denials) / sizeof(denials[0]); i++)
-		if (strcmp(name, denials[i].kind) == 0)
-			words = denials[i].words;
 	if (strcmp(name, "more") == 0) {
 		putf(paper, "  %.0f further events were only counted\n", count);
 		return;
 	}
 	put(paper, "  ");
-	put_coloured(paper, "33", strcmp(name, "limit") == 0 ? "limit:" : "denied:");
-	if (words)
-		putf(paper, " %s", words);
-	else if (strcmp(name, "limit") != 0) {
-		put(paper, " ");
-		put_string(paper, kind, SUBJECT_COLUMNS);
-	}
+	put_event_kind(paper, kind, name);
 	if (json_string_length(json_object_get(event, "subject")) > 0) {
 		put(paper, " ");
 		put_string(paper, json_object_get(event, "subject"), SUBJECT_COLUMNS);
@@ -357,6 +368,13 @@ static void put_event(struct paper *paper, const json_t *event)
 		putf(paper, " at line %.0f", line);
 	if (count > 1)
 		putf(paper, ", %.0f times", count);
+	if (json_is_integer(json_object_get(event, "sent_bytes"))) {
+		put(paper, ", ");
+		put_bytes(paper, number_at(event, "sent_bytes"));
+		put(paper, " sent, ");
+		put_bytes(paper, number_at(event, "received_bytes"));
+		put(paper, " received");
+	}
 	if (json_string_length(remedy) > 0) {
 		put(paper, " - ");
 		put_string(paper, remedy, TEXT_COLUMNS);

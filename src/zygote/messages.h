@@ -139,6 +139,8 @@ enum init_op {
 	INIT_COLLECT =
 		6, /* fd: a socket that takes struct init_found; flags: COLLECT_*. Ends every other
 			 * process of the jail first. Answered there, by FOUND_END. */
+	INIT_NAMES = 7, /* before the seal: loopback up. Answered, with the fd of a socket
+			 * on its port 53, UDP. */
 };
 /* Files that a request gives, and those that a program leaves in /work. */
 #define FILES_MAX 256u               /* given */

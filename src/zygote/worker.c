@@ -401,13 +401,16 @@ static void on_init(void *arg, uint32_t events)
 {
 	struct worker *w = arg;
 	struct init_report report;
+	_cleanup_fd_ int fd = -1;
 	size_t count = 0;
 	int r;
 
 	/* What cannot be sent any more shows as the end of the init. */
 	if (events & EPOLLOUT)
 		(void)flush_init(w);
-	r = wire_recv(w->init_fd, &report, sizeof(report), NULL, 0, &count);
+	r = wire_recv(w->init_fd, &report, sizeof(report), &fd, 1, &count);
+	if (r < 0 || count == 0)
+		fd = -1;
 	if (r == -EAGAIN || r == -EINTR)
 		return;
 	if (r < 0) {
@@ -424,8 +427,11 @@ static void on_init(void *arg, uint32_t events)
 			try_fork(w);
 	} else if (!w->is_ready) {
 		fail(w, &report.err);
-	} else if (w->events.init) {
-		w->events.init(w->events.arg, &report);
+	} else {
+		if (fd >= 0 && w->events.names)
+			w->events.names(w->events.arg, fd_take(&fd));
+		if (w->events.init)
+			w->events.init(w->events.arg, &report);
 	}
 }
 

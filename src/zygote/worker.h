@@ -24,6 +24,7 @@ struct worker_events {
 	/* A frame from the program's side. fd: with WORKER_STARTED the listener, or -1;
 	 * the callee's. */
 	void (*frame)(void *arg, uint32_t type, const char *data, size_t len, int fd);
+	void (*names)(void *arg, int fd); /* the socket of INIT_NAMES; the callee's */
 	void (*exited)(void *arg, int wait_status, uint64_t cpu_us);
 	void (*gone)(void *arg); /* its pid namespace is empty */
 	void *arg;

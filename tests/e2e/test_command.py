@@ -21,7 +21,8 @@ def test_result_has_the_whole_shape(command):
     result = ran.result
     assert result["status"] == "ok" and result["result"] == 2
     assert SHAPE <= set(result)
-    assert set(result["usage"]) == {"wall_ms", "cpu_ms", "memory_peak_bytes", "processes_peak", "written_bytes"}
+    assert set(result["usage"]) == {"wall_ms", "cpu_ms", "memory_peak_bytes", "processes_peak", "written_bytes",
+                                    "connections", "sent_bytes", "received_bytes"}
     assert set(result["truncated"]) == {"stdout", "stderr", "files"}
     kept = result["enforced"]
     for limit in ("memory", "cpu", "processes"):

@@ -132,7 +132,9 @@ static void test_programs_say_what_the_table_says(void **state)
 		{ FILTER_WORKER | FILTER_SUBPROCESS, true },
 		{ FILTER_WORKER | FILTER_SUPERVISED, true },
 		{ FILTER_WORKER | FILTER_SUBPROCESS | FILTER_SUPERVISED, false },
-		{ FILTER_ZYGOTE | FILTER_SUBPROCESS, false },
+		{ FILTER_WORKER | FILTER_NETWORK, true },
+		{ FILTER_WORKER | FILTER_NETWORK | FILTER_SUBPROCESS, true },
+		{ FILTER_ZYGOTE | FILTER_SUBPROCESS | FILTER_NETWORK, false },
 		{ FILTER_ENGINE | FILTER_SUBPROCESS, false },
 	};
 	size_t m, i, x, y;
@@ -143,6 +145,9 @@ static void test_programs_say_what_the_table_says(void **state)
 				       ? worker((all[m].modes & FILTER_SUBPROCESS
 							 ? RUN_SUBPROCESS
 							 : 0) |
+							(all[m].modes & FILTER_NETWORK
+								 ? RUN_NETWORK
+								 : 0) |
 							(all[m].listener ? RUN_LISTENER
 									 : 0),
 						all[m].modes & FILTER_SUPERVISED)
@@ -409,7 +414,72 @@ static const struct vcase cases[] = {
 	ALL(SYS_kill, YES), ALL(SYS_tgkill, YES), ALL(SYS_pidfd_open, YES), ALL(SYS_wait4, YES),
 	ALL(SYS_exit, YES), ALL(SYS_exit_group, YES),
 };
+/* With the network: what changes, and what does not. The last is the verdict without
+ * it. */
+static const struct vcase network_cases[] = {
+	{ SYS_socket, ARGS(AF_INET, SOCK_STREAM), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET6 | HIGH, SOCK_STREAM | SOCK_CLOEXEC, 6), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET, SOCK_DGRAM), YES, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 17 | HIGH), YES, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET, SOCK_DGRAM, 1 /* ICMP */), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET, SOCK_DGRAM, 136 /* UDP-Lite */), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET, SOCK_STREAM, 262 /* MPTCP */), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET, SOCK_RAW, 255), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_INET6, SOCK_SEQPACKET, 132), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_UNIX, SOCK_DGRAM), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_PACKET, SOCK_DGRAM), NOTIFY, NOTIFY },
+	{ SYS_socket, ARGS(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0), EAFNOSUPPORT, NOTIFY },
+	{ SYS_socket, ARGS(AF_NETLINK, SOCK_RAW, 4 /* SOCK_DIAG */), NOTIFY, NOTIFY },
+	ALL(SYS_connect, NOTIFY), ALL(SYS_bind, NOTIFY), ALL(SYS_listen, NOTIFY), ALL(SYS_accept, NOTIFY),
+	ALL(SYS_accept4, NOTIFY), ALL(SYS_shutdown, YES),
+	{ SYS_setsockopt, ARGS(3, 6, 1 /* TCP_NODELAY */), YES, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 6, 30 /* TCP_FASTOPEN_CONNECT */), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 6, 23 /* TCP_FASTOPEN */), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 6, 19 /* TCP_REPAIR */), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 6, 31 /* TCP_ULP */), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, SOL_SOCKET, SO_LINGER), NOTIFY, YES },
+	{ SYS_setsockopt, ARGS(3, SOL_SOCKET, SO_BINDTODEVICE), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, SOL_SOCKET, SO_MARK), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, SOL_SOCKET, SO_KEEPALIVE), YES, YES },
+	{ SYS_setsockopt, ARGS(3, 0, 11 /* IP_RECVERR */), YES, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 0, 35 /* IP_ADD_MEMBERSHIP */), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 0, 25), NOTIFY, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 41, 26 /* IPV6_V6ONLY */), YES, NOTIFY },
+	{ SYS_setsockopt, ARGS(3, 41, 11), NOTIFY, NOTIFY },
+	{ SYS_sendto, ARGS(3, 0, 0, MSG_FASTOPEN), NOTIFY, NOTIFY },
+	{ SYS_sendmsg, ARGS(3, 0, MSG_FASTOPEN | HIGH), NOTIFY, NOTIFY },
+	{ SYS_ioctl, ARGS(3, 0x8912 /* SIOCGIFCONF */), EPERM, EPERM },
+	{ SYS_ioctl, ARGS(3, 0x8914 /* SIOCSIFFLAGS */), EPERM, EPERM },
+	{ SYS_ioctl, ARGS(3, 0x8927 /* SIOCGIFHWADDR */), EPERM, EPERM },
+};
 /* clang-format on */
+
+static void test_network_verdicts(void **state)
+{
+	struct buf with = worker(RUN_LISTENER | RUN_NETWORK, false),
+		   without = worker(RUN_LISTENER, false), z = inner(false);
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(network_cases); i++) {
+		const struct vcase *c = &network_cases[i];
+		uint64_t args[6] = { c->args[0], c->args[1], c->args[2], c->args[3] };
+		uint32_t nr = (uint32_t)c->nr;
+
+		if (verdict(&with, nr, args) != c->plain ||
+		    verdict(&without, nr, args) != c->supervised)
+			fail_msg("case %zu, call %d(%#llx, %#llx, %#llx): %d and %d", i,
+				 c->nr, (unsigned long long)args[0],
+				 (unsigned long long)args[1], (unsigned long long)args[2],
+				 verdict(&with, nr, args), verdict(&without, nr, args));
+		/* What either is allowed the zygote's filter, beneath both, allows. */
+		if (c->plain == YES || c->supervised == YES)
+			assert_int_equal(verdict(&z, nr, args), YES);
+	}
+	buf_free(&with);
+	buf_free(&without);
+	buf_free(&z);
+}
 
 static void test_verdicts(void **state)
 {
@@ -713,6 +783,7 @@ int main(void)
 		cmocka_unit_test(test_each_filter_allows_what_the_next_one_does),
 		cmocka_unit_test(test_libseccomp_agrees),
 		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_network_verdicts),
 		cmocka_unit_test(test_errnos),
 		cmocka_unit_test(test_what_python_needs),
 		cmocka_unit_test(test_hot_calls_cost_nothing),

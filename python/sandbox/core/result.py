@@ -69,6 +69,9 @@ class Usage:
     memory_peak_bytes: int
     processes_peak: int
     written_bytes: int
+    connections: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ class Result:
                 memory_peak_bytes=_whole(usage.get("memory_peak_bytes")),
                 processes_peak=_whole(usage.get("processes_peak")),
                 written_bytes=_whole(usage.get("written_bytes")),
+                connections=_whole(usage.get("connections")),
+                sent_bytes=_whole(usage.get("sent_bytes")),
+                received_bytes=_whole(usage.get("received_bytes")),
             ),
             events=[Event.from_json(event) for event in _objects(raw.get("events"))],
             enforced=_mapping(raw.get("enforced")),
