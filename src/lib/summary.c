@@ -317,12 +317,13 @@ static void put_verdict(struct paper *paper, const json_t *result)
 static const struct {
 	const char *kind, *words;
 } denials[] = {
-	{ "import", "import of" },    { "module", "import of" },
-	{ "open", "opening of" },     { "path", "access to" },
-	{ "listdir", "listing of" },  { "connect", "connection to" },
-	{ "host", "connection to" },  { "resolve", "look-up of" },
-	{ "socket", "socket" },       { "exec", "execution of" },
-	{ "syscall", "system call" }, { "subprocess", "execution of" },
+	{ "import", "import of" },        { "module", "import of" },
+	{ "open", "opening of" },         { "write", "writing to" },
+	{ "path", "access to" },          { "listdir", "listing of" },
+	{ "connect", "connection to" },   { "host", "connection to" },
+	{ "resolve", "look-up of" },      { "socket", "socket" },
+	{ "exec", "execution of" },       { "syscall", "system call" },
+	{ "subprocess", "execution of" },
 };
 
 static void put_event_kind(struct paper *paper, const json_t *kind, const char *name)

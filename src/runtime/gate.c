@@ -553,8 +553,16 @@ static int judge_event(size_t i, PyObject *args)
 		return refuse_operation("exec", judged[i].event, subject,
 					gate.allow_subprocess, !is_probe());
 	}
-	if (gate.flags & RUN_FILE_OPERATIONS)
+	if (gate.flags & RUN_FILE_OPERATIONS) {
+		bool opens = strcmp(judged[i].event, "open") == 0;
+
+		if ((opens || strcmp(judged[i].event, "os.listdir") == 0 ||
+		     strcmp(judged[i].event, "os.scandir") == 0) &&
+		    subject && program_asks(FOR_A_FILE))
+			paths_note(subject, args, opens);
+		PyErr_Clear();
 		return 0;
+	}
 	harmless = is_harmless(subject, args, sqlite) ||
 		   (strcmp(judged[i].event, "open") == 0 && gate.files_len > 0 &&
 		    (PyUnicode_Check(subject) || PyBytes_Check(subject)) &&

@@ -292,7 +292,7 @@ def test_a_venv_inside_a_granted_project(program, place):
     assert result["result_repr"] == repr((7, "d", str(place / ".venv"))), result["error"]
     result = program(f"open('{site}/ours.py', 'w').write('x = 8')", cwd=str(place), allowed_directories=["."],
                      python=str(place / ".venv/bin/python3"), **OPEN)
-    assert result["status"] == "error" and (site / "ours.py").read_text() == "x = 7"
+    assert result["status"] == "denied" and (site / "ours.py").read_text() == "x = 7"
 
 
 def test_many_grants(program, place):
@@ -421,3 +421,23 @@ for grant in grants:
     finally:
         server.terminate()
         server.wait(20)
+
+
+def test_a_path_that_is_not_granted_is_told_of(program, tmp_path):
+    """With file operations on the walls refuse with a bare errno: the interpreter tells what would allow it."""
+    place = tmp_path.resolve()
+    code = "import os\n" + "\n".join(f"try: {act}\nexcept OSError: pass" for act in (
+        "open('/var/nothing/x')", "open('/usr/x', 'w')", "open('/proc/1/environ')", "os.listdir('/home')",
+        "open('/etc/shadow')", "open('/proc/self/exe', 'r+b')", "open('/tmp/missing')", "open('/usr/missing')",
+        "open('/tmp/made', 'w').close()", "open('/dev/null').close()"))
+    events = program(code, allow_file_operations=True, allowed_modules="os")["events"]
+    told = {e["subject"]: e for e in events if e["rule"] == "allowed_directories"}
+    assert set(told) == {"/var/nothing/x", "/usr/x", "/proc/1/environ", "/home", "/etc/shadow", "/proc/self/exe"}
+    assert all(e["source"] == "python" and e["line"] for e in told.values())
+    assert told["/var/nothing/x"]["change"] == {"field": "allowed_directories", "add": "/var/nothing:ro"}
+    assert told["/usr/x"]["kind"] == "write" and told["/proc/1/environ"]["remedy"] is None
+    granted = program(f"open('{place}/x', 'w').close()", allow_file_operations=True,
+                      allowed_directories=f"{place}:ro")
+    assert granted["events"] and granted["events"][0]["kind"] == "write"
+    assert not program(f"open('{place}/x', 'w').close()", allow_file_operations=True,
+                       allowed_directories=f"{place}:rw")["events"], "the control"
