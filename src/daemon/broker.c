@@ -385,7 +385,10 @@ static int open_a_tree(struct broker *b, const struct broker_request *request, i
 		       int *ret_fd, struct broker_reply *reply)
 {
 	struct identity who = { 0 };
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+	/* Private: a copy of a shared mount (systemd's default) is its peer, and what is
+	 * mounted in the copy would appear on the host (INV-5). */
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+				   .propagation = MS_PRIVATE };
 	_cleanup_fd_ int node = -1, tree = -1, ns = -1;
 	unsigned recursive = (request->tree_flags & TREE_IDMAP) ? 0 : AT_RECURSIVE;
 	struct stat st;

@@ -63,7 +63,8 @@ static int make_parents(const char *path)
 
 static int show(const char *path, unsigned flags, struct sbx_err *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID,
+				   .propagation = MS_PRIVATE };
 	_cleanup_fd_ int tree = -1, point = -1;
 	char at[256], text[256];
 	struct stat st;

@@ -80,7 +80,10 @@ static int open_plain(int dirfd, const char *path, uint64_t flags)
 
 static int set_attr(int fd, bool recursive, uint64_t set, uint64_t clear)
 {
-	struct mount_attr attr = { .attr_set = set, .attr_clr = clear };
+	/* Private, whatever the original is: nothing that is mounted here shows there. */
+	struct mount_attr attr = { .attr_set = set,
+				   .attr_clr = clear,
+				   .propagation = MS_PRIVATE };
 
 	return mount_setattr(fd, "",
 			     AT_EMPTY_PATH | (recursive ? (unsigned)AT_RECURSIVE : 0),

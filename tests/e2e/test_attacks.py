@@ -174,3 +174,24 @@ def test_run_command_leaves_no_file_in_tmp():
     for place in ("/run/interpreter-sandbox", f"/tmp/interpreter-sandbox-{os.getuid()}"):
         if os.path.isdir(place):
             assert os.stat(place).st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts of a namespace of its own take root")
+def test_nothing_is_mounted_on_a_host_whose_mounts_are_shared(tmp_path):
+    """systemd makes every mount shared: a copy of one is its peer, and what is mounted in the copy shows on the host."""
+    (tmp_path / "in" / "inner").mkdir(parents=True)
+    script = f"""
+mount --make-rshared / || exit 9
+before=$(cat /proc/self/mountinfo)
+{BINARY} run --quiet -c 'import math' || exit 8
+{BINARY} run --quiet --set allow_file_operations=true --set allowed_directories={tmp_path}/in:ro,{tmp_path}/in/inner:rw \
+    -c 'open("{tmp_path}/in/inner/x", "w").close()' || exit 7
+{BINARY} run --quiet --set allowed_modules=os,time --set max_execution_time=9 -c 'import time; time.sleep(1.5)' &
+sleep 1
+during=$(cat /proc/self/mountinfo)
+wait
+[ "$before" = "$during" ] || {{ echo "$during"; exit 6; }}
+"""
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script], capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

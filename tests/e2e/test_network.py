@@ -826,6 +826,9 @@ t.join()
 done
 """, hosts=[f"127.0.0.1:{good.port}"], max_cpu_percent=200)
     assert ok(result) > 0 and bad.accepted == []
+    end = time.monotonic() + 5  # the server's own thread may be behind
+    while len(good.accepted) < ok(result) and time.monotonic() < end:
+        time.sleep(0.01)
     assert len(good.accepted) >= ok(result)
 
 
