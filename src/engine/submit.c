@@ -119,6 +119,33 @@ static int sort_grants(struct execution *x, struct sbx_err *err)
 	return 0;
 }
 
+/* A grant is the directory that was named. Where a program may write it can plant a link,
+ * and the next run's grant would be what the link leads to. */
+static int check_links(const char *named, const char *real, struct sbx_err *err)
+{
+	char plain[8194] = "";
+	size_t len = 0;
+
+	for (const char *at = named; *at;) {
+		size_t part = strcspn(at, "/");
+
+		if (part > 0 && !(part == 1 && at[0] == '.') &&
+		    len + part + 2 < sizeof(plain)) {
+			plain[len++] = '/';
+			memcpy(plain + len, at, part);
+			len += part;
+		}
+		at += part + (at[part] == '/');
+	}
+	plain[len] = '\0';
+	if (strcmp(plain, real) == 0)
+		return 0;
+	return err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
+			     "allowed_directories: \"%.180s\" leads through a symbolic "
+			     "link; if that is meant, name \"%.180s\"",
+			     named, real);
+}
+
 /* Relative grants need the caller's directory. Real paths: a grant is what it is when the
  * run begins. */
 static int resolve_grants(struct execution *x, struct sbx_err *err)
@@ -166,6 +193,8 @@ static int resolve_grants(struct execution *x, struct sbx_err *err)
 			break;
 		}
 		r = check_place(x->grants[i].path, err);
+		if (r == 0)
+			r = check_links(joined, x->grants[i].path, err);
 		if (r < 0)
 			break;
 		x->grants[i].writable = parsed->writable;
