@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Interpreters, preloads, generators: what the program runs in."""
+import os
+import pathlib
 import subprocess
+import sys
 
 import pytest
 
-from runner import have, pythons
+from runner import BINARY, have, pythons
 
 DATA = ("numpy", "pandas", "matplotlib")
 
@@ -143,3 +146,24 @@ def test_modules_beside_the_program(program, tmp_path):
     assert result["result"] == [5, "1"], result["error"]
     assert program("import helper_here", **granted)["status"] == "denied"
     assert program("import helper_here", allowed_modules="*", cwd=str(tmp_path))["status"] == "error"
+
+
+def test_a_template_is_replaced_by_count():
+    """Hash seed and layout do not stay: the runs of one server come from several zygotes, and none is lost at a change."""
+    script = """
+import sys; sys.path.insert(0, sys.argv[1])
+from sandbox import Sandbox, SandboxSettings
+box = Sandbox(SandboxSettings(), enable_logging=False)
+runs = [box.run("str(hash('x'))") for _ in range(60)]
+assert all(r.status == "ok" for r in runs), [r.error for r in runs if r.status != "ok"]
+print(len({r.result for r in runs}))
+box.cleanup()
+"""
+    python = str(pathlib.Path(__file__).resolve().parents[2] / "python")
+    counts = {}
+    for forks in ("8", ""):
+        done = subprocess.run([sys.executable, "-c", script, python], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "SANDBOX_BIN": BINARY, "SANDBOX_TEMPLATE_FORKS": forks})
+        assert done.returncode == 0, done.stderr
+        counts[forks] = int(done.stdout)
+    assert counts[""] == 1 and counts["8"] > 1, counts
