@@ -56,6 +56,8 @@ def run_program(code: str, *, preset: str | None = None, stdin: str | None = Non
     ran = run_command(*args, *settings(**fields), "-c", code, stdin=stdin, cwd=cwd, timeout=timeout)
     assert ran.stdout, f"no result: exit {ran.exit}, {ran.stderr}"
     result = ran.result
+    if result["status"] == "fault":
+        print("fault:", result["error"], ran.stderr)  # pytest shows it where the test fails
     result["_exit"] = ran.exit
     result["_seconds"] = ran.seconds
     return result
