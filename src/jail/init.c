@@ -329,6 +329,10 @@ static void supervise(struct init *init)
 
 	if (now >= init->next_tick_us) {
 		r = supervise_tick(&init->supervise);
+		/* A process that ends while it is looked at may show as an error: that is
+		 * over at the next look. One that goes on is blindness. */
+		for (int tries = 0; r < 0 && r != -EPERM && tries < 3; tries++)
+			r = supervise_tick(&init->supervise);
 		if (r == 0) {
 			report_usage(init, INIT_EXCEEDED);
 			init->supervising = false;
