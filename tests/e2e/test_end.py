@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Everything ends (INV-5): after each run, and when a part of us is killed half-way."""
 import ctypes
+import fcntl
 import glob
 import os
 import signal
@@ -46,9 +47,17 @@ def reap() -> None:
 
 
 def orphaned_groups() -> set[str]:
-    """Groups of instances of ours that live no more: their names are `sandbox-<id>`, and a live one holds a socket."""
-    with open("/proc/net/unix") as f:
-        alive = {line.split("@interpreter-sandbox/")[1].strip() for line in f if "@interpreter-sandbox/" in line}
+    """Groups of instances that live no more: their names are `sandbox-<id>`, and a live one holds a file with its id."""
+    alive = set()
+    for claim in [*glob.glob("/run/interpreter-sandbox/*"), *glob.glob("/tmp/interpreter-sandbox-*/*")]:
+        try:
+            with open(claim) as f:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with open(claim) as f:
+                alive.add(f.read())
+        except OSError:
+            pass
     return {g for g in glob.glob("/sys/fs/cgroup/**/sandbox-*", recursive=True)
             if os.path.basename(g).removeprefix("sandbox-") not in alive}
 
