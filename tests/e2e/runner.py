@@ -72,8 +72,7 @@ def pythons() -> list[str]:
     """Every CPython from 3.10 on of this machine that a worker's uid can read."""
     found = []
     places = [*pathlib.Path("/usr/bin").glob("python3.1?"), *pathlib.Path("/opt").glob("*/bin/python3.1?"),
-              *pathlib.Path("/root/.pyenv/versions").glob("3.1?.*/bin/python3")] if os.access("/root", os.R_OK) else \
-             [*pathlib.Path("/usr/bin").glob("python3.1?")]
+              *pathlib.Path.home().glob(".pyenv/versions/3.1?.*/bin/python3")]
     for place in sorted(places):
         try:
             out = subprocess.run([str(place), "-c", "import sys; print(sys.version_info >= (3, 10))"],
