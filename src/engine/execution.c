@@ -246,7 +246,6 @@ static void finish(struct execution *x)
 	if (x->started_us) {
 		parts.wall_us = x->ended_us - x->started_us;
 		parts.walls = x->walls;
-		parts.missing = WALL_ALL & ~x->walls;
 	}
 	parts.limits = limits_kept_by(x);
 	parts.python_version = template ? template_python_version(template) : 0;

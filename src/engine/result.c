@@ -44,10 +44,37 @@ static void set_claim(json_t *result, const json_t *done, const char *key)
 	(void)json_object_set(result, key, value ? value : json_null());
 }
 
+/* "namespaces", and by name those that the policy let be missing (INV-2). */
+static const char *isolation(unsigned w, char ret[128])
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} kinds[] = {
+		{ WALL_USER, "user" }, { WALL_MOUNT, "mount" }, { WALL_NET, "network" },
+		{ WALL_IPC, "ipc" },   { WALL_UTS, "uts" },     { WALL_CGROUP, "cgroup" },
+		{ WALL_TIME, "time" }, { WALL_PROC, "/proc" },
+	};
+	bool any = false;
+
+	if (!(w & WALL_PID))
+		return "none";
+	strcpy(ret, "namespaces");
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (w & kinds[i].bit)
+			continue;
+		strcat(ret, any ? ", " : ", without: ");
+		strcat(ret, kinds[i].name);
+		any = true;
+	}
+	return ret;
+}
+
 /* What stood behind each promise of this run. A wall that the policy let be missing shows
  * as "none". */
 static json_t *enforced(const struct result_parts *p)
 {
+	char namespaces[128];
 	const unsigned w = p->walls;
 	const char *files = (w & WALL_MOUNT)      ? (w & WALL_LANDLOCK)
 							    ? "mount namespace+landlock"
@@ -71,7 +98,7 @@ static json_t *enforced(const struct result_parts *p)
 		(w & WALL_RLIMITS) ? "rlimit" : "none", "filesystem", files, "network",
 		net, "syscalls", (w & WALL_SECCOMP) ? "seccomp" : "none", "privileges",
 		(w & WALL_CAPS) ? "no capabilities+no_new_privs" : "no_new_privs",
-		"isolation", (w & WALL_PID) ? "namespaces" : "none");
+		"isolation", isolation(w, namespaces));
 }
 
 static json_t *template_of(const struct result_parts *p)

@@ -20,7 +20,6 @@ struct result_parts {
 	uint64_t wall_us;
 	struct network_usage network;
 	unsigned walls;          /* WALL_* that stood; 0: the program never started */
-	unsigned missing;        /* WALL_* that the policy let be missing */
 	const char *limits;      /* "cgroup2", "cgroup1" or "rlimit+supervised" */
 	const char *python;      /* resolved path */
 	uint32_t python_version; /* PY_VERSION_HEX, 0: not known */

@@ -12,6 +12,7 @@
 #include "base/jsontext.h"
 #include "engine/events.h"
 #include "engine/outcome.h"
+#include "engine/result.h"
 
 #define EXITED(code) ((code) << 8)
 #define DIED(sig) (sig)
@@ -376,6 +377,43 @@ static void numbers(void **state)
 	}
 }
 
+/* INV-2: a wall that the policy let be missing is named. */
+static void enforced_names_what_is_missing(void **state)
+{
+	static const struct {
+		unsigned walls;
+		const char *isolation;
+	} cases[] = {
+		{ WALL_ALL, "namespaces" },
+		{ WALL_ALL & ~WALL_TIME, "namespaces, without: time" },
+		{ WALL_PID,
+		  "namespaces, without: user, mount, network, ipc, uts, cgroup, time, "
+		  "/proc" },
+		{ WALL_ALL & ~WALL_PID, "none" },
+	};
+	const struct outcome_facts facts = { .policy = &policy, .exited = true };
+	const struct meter_usage usage = { 0 };
+	struct events events = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct result_parts parts = { .id = "x",
+						    .facts = &facts,
+						    .usage = &usage,
+						    .events = &events,
+						    .walls = cases[i].walls,
+						    .limits = "cgroup2" };
+		json_t *result = result_make(&parts);
+
+		assert_string_equal(
+			json_string_value(json_object_get(
+				json_object_get(result, "enforced"), "isolation")),
+			cases[i].isolation);
+		json_decref(result);
+	}
+	events_free(&events);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +424,8 @@ int main(void)
 		cmocka_unit_test(changes),
 		cmocka_unit_test(claimed_lines),
 		cmocka_unit_test(numbers),
+		cmocka_unit_test_setup_teardown(enforced_names_what_is_missing, begin,
+						finish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
