@@ -211,6 +211,12 @@ uid_t engine_starter_uid(const struct engine *engine)
 	return getuid();
 }
 
+int engine_own_listener(struct engine *engine, int listen_fd)
+{
+	(void)engine;
+	return listen_fd >= 0 ? 0 : -EBADF;
+}
+
 json_t *engine_doctor(const struct engine *engine)
 {
 	(void)engine;
