@@ -583,6 +583,8 @@ static void on_worker(void *arg, struct worker *worker, const struct sbx_err *er
 	}
 	box->worker = worker;
 	worker_take(worker, &events);
+	if (box->running)
+		box->running->taken_us = loop_now_us();
 	box->state = BOX_SETUP;
 	if (loop_timer_at(box->engine->loop, &box->timer, loop_now_us() + SETUP_US,
 			  on_setup_timeout, box) < 0) {

@@ -6,6 +6,8 @@
 #define SBX_ENGINE_ENGINE_H
 
 #include <jansson.h>
+#include <sys/types.h>
+
 #include "base/loop.h"
 #include "policy/policy.h"
 
@@ -90,12 +92,22 @@ void execution_fail(struct execution *execution, const struct sbx_err *err);
 void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
 const char *execution_id(const struct execution *execution);
 
+/* When it came to what (loop_now_us()); 0: it has not. Also from done(). */
+struct execution_times {
+	uint64_t submitted_us, taken_us, started_us, ended_us;
+};
+void execution_times(const struct execution *execution, struct execution_times *ret);
+
 /* How many sessions there may be, and after how long without use one ends. */
 void engine_session_limits(struct engine *engine, size_t max, uint32_t idle_s);
 
 struct loop *engine_loop(struct engine *engine);
+uid_t engine_starter_uid(const struct engine *engine); /* whose server this is */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+/* Which walls stand, as `sandbox doctor --json` has them: {"ok", "walls": [{name, stands,
+ * enforced, probed_with, detail, remedy}], "limits", "root"}; new reference. */
+json_t *engine_doctor(const struct engine *engine);
 
 #endif

@@ -782,6 +782,12 @@ const char *execution_id(const struct execution *x)
 	return x->id;
 }
 
+void execution_times(const struct execution *x, struct execution_times *ret)
+{
+	*ret = (struct execution_times){ x->submitted_us, x->taken_us, x->started_us,
+					 x->ended_us };
+}
+
 void execution_end_all(struct engine *engine)
 {
 	while (engine->executions)

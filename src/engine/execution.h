@@ -39,7 +39,7 @@ struct execution {
 	struct events events;
 	struct loop_timer *timer; /* deadline; interrupts; what it left */
 	struct loop_timer *now_timer; /* work that must not be done in a callback */
-	uint64_t started_us, ended_us, grace_until_us;
+	uint64_t submitted_us, taken_us, started_us, ended_us, grace_until_us;
 	uint64_t began_ns; /* by the clock of files' times */
 	uint64_t disk_before_bytes, dropped_before;
 	enum outcome_stop stop;
@@ -78,7 +78,6 @@ int session_queue(struct session *session, struct execution *x, struct sbx_err *
 void session_leaves(struct session *session); /* one that it counted is gone */
 void session_unqueue(struct session *session, struct execution *x);
 void session_turn(struct session *session); /* a program of it is over: the next one */
-const struct sbx_policy *session_policy(const struct session *session);
 uint32_t session_count(struct session *session); /* of the program that begins */
 /* What was in /work before a program, and is from now on. Somebody else changed it:
  * session_doubts(); session_is_unsure() until it is known again. */

@@ -159,6 +159,11 @@ static void stop_queue(struct session *s, enum outcome_stop stop, const char *wh
 	}
 }
 
+void *session_arg(const struct session *s)
+{
+	return s->events.arg;
+}
+
 const struct sbx_policy *session_policy(const struct session *s)
 {
 	return &s->policy;
@@ -307,6 +312,7 @@ void session_turn(struct session *s)
 	set_pace(s, METER_FIRST_MS);
 	x = unqueue(s, &s->first);
 	x->box = box;
+	x->taken_us = loop_now_us();
 	box->running = x;
 	s->used_s = time(NULL);
 	if (!s->busy) {

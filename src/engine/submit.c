@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/session.h"
 
 #define CODE_MAX (16u << 20)
 
@@ -139,6 +140,7 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	x->engine = engine;
+	x->submitted_us = loop_now_us();
 	x->sink = *sink;
 	x->session = request->session;
 	x->input = -1;

@@ -367,7 +367,7 @@ static int refuse(struct sbx_err *err)
 	switch (errno) {
 	case ENOENT:
 	case ENOTDIR:
-		return err_set_plain(err, SBX_AT_USAGE, 0, "there is no such file");
+		return err_set_plain(err, SBX_AT_USAGE, ENOENT, "there is no such file");
 	case ELOOP:
 	case EXDEV:
 		return err_set_plain(err, SBX_AT_USAGE, 0,
