@@ -2,4 +2,5 @@
  * Purpose: which tables are our interface. Process: the engine. */
 #include "daemon/api.h"
 
-const struct route_table *const api_tables[] = { &api_executions, &api_server, NULL };
+const struct route_table *const api_tables[] = { &api_executions, &api_sessions,
+						   &api_server, NULL };

@@ -35,12 +35,18 @@ static int use_template(void *arg, const char *name, struct sbx_policy *policy)
 
 int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err)
 {
+	return api_request_of(ex, exchange_body(ex), ret, err);
+}
+
+int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
+		   struct sbx_err *err)
+{
 	const struct request_rules rules = { .defaults = auth_defaults(ex->auth),
 					     .ceilings = { auth_ceilings(ex->auth),
 							   ex->caller.ceilings },
 					     .template = use_template,
 					     .arg = ex };
-	int r = request_parse(exchange_body(ex), &rules, ret, err);
+	int r = request_parse(object, &rules, ret, err);
 
 	if (r < 0)
 		return r;
@@ -146,10 +152,15 @@ static int post_execution(struct exchange *ex, struct sbx_err *err)
 
 	if (r < 0)
 		return r;
-	if (request.session)
-		exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotFound", "session",
-				    "there is no session with this id");
-	else
+	if (request.session) {
+		struct session *session = api_session(ex, request.session, "session");
+
+		request.execution.session = session;
+		request.execution.timeout_s = request.timeout_s;
+		if (session)
+			request.execution.policy = session_policy(session);
+	}
+	if (!request.session || request.execution.session)
 		r = begin(ex, &request, err);
 	request_clear(&request);
 	return r;

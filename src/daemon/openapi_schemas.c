@@ -133,6 +133,31 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"type\":\"string\"},\"walls\":{\"type\":\"array\",\"items\":{"
 	  "\"type\":\"object\"}},\"limits\":{\"type\":\"string\"},\"root\":{"
 	  "\"type\":\"boolean\"}}}" },
+	{ "SessionRequest",
+	  "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+	  "\"preset\":{\"type\":\"string\"},\"policy\":{\"anyOf\":[{"
+	  "\"$ref\":\"#/components/schemas/Policy\"},{\"type\":\"string\"}]},"
+	  "\"settings\":{\"type\":\"array\",\"items\":{\"type\":\"array\"}},"
+	  "\"cwd\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"
+	  "\"files\":{\"type\":\"object\"},\"idle_timeout\":{"
+	  "\"type\":\"integer\",\"minimum\":1,\"description\":\"Seconds.\"}}}" },
+	{ "CompleteRequest",
+	  "{\"type\":\"object\",\"required\":[\"code\"],\"properties\":{"
+	  "\"code\":{\"type\":\"string\"},\"cursor\":{\"type\":\"integer\","
+	  "\"minimum\":0,\"description\":\"In characters.\"}}}" },
+	{ "Session",
+	  "{\"type\":\"object\",\"required\":[\"id\",\"state\"],\"properties\":{"
+	  "\"id\":{\"type\":\"string\"},\"state\":{\"type\":\"string\",\"enum\":["
+	  "\"starting\",\"idle\",\"busy\",\"ended\"]},\"created_at\":{"
+	  "\"type\":\"string\",\"format\":\"date-time\"},\"used_at\":{"
+	  "\"type\":\"string\",\"format\":\"date-time\"},\"executions\":{"
+	  "\"type\":\"integer\"},\"idle_timeout_s\":{\"type\":\"integer\"},"
+	  "\"policy\":{\"$ref\":\"#/components/schemas/Policy\"},\"template\":{"
+	  "\"type\":\"object\"},\"memory_bytes\":{\"type\":\"integer\"}}}" },
+	{ "SessionList",
+	  "{\"type\":\"object\",\"required\":[\"sessions\"],\"properties\":{"
+	  "\"sessions\":{\"type\":\"array\",\"items\":{"
+	  "\"$ref\":\"#/components/schemas/Session\"}}}}" },
 	{ "Object",
 	  "{\"type\":\"object\"}" },
 };

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "daemon/api.h"
 #include "daemon/http.h"
 
 /* ---- the stand-in: what "code" says is what the execution does ---- */
@@ -226,6 +227,22 @@ json_t *engine_doctor(const struct engine *engine)
 json_t *engine_health(struct engine *engine)
 {
 	return json_pack("{s:s,s:i}", "status", "ok", "running", (int)engine->running);
+}
+
+/* There are no sessions here. */
+const struct route_table api_sessions = { .name = "sessions" };
+
+struct session *api_session(struct exchange *ex, const char *id, const char *field)
+{
+	(void)id;
+	exchange_problem_as(ex, 404, "NotFound", field, "no session");
+	return NULL;
+}
+
+const struct sbx_policy *session_policy(const struct session *session)
+{
+	(void)session;
+	return NULL;
 }
 
 /* ---- a server in a thread of its own ---- */
