@@ -314,7 +314,7 @@ static const struct route_answer file_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer content_answers[] = {
-	{ 200, "application/octet-stream", NULL, "The file, as an attachment." },
+	{ 200, "*/*", NULL, "The file, as an attachment." },
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer stop_answers[] = {

@@ -344,7 +344,7 @@ static const struct route_answer put_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer content_answers[] = {
-	{ 200, "application/octet-stream", NULL, "The file, as an attachment." },
+	{ 200, "*/*", NULL, "The file, as an attachment." },
 	{ 0, NULL, NULL, NULL },
 };
 
