@@ -25,6 +25,8 @@
 #include "base/fd.h"
 #include "daemon/http_internal.h"
 
+#define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+
 /* ---- libmicrohttpd on our loop ---- */
 
 static void on_ready(void *arg, uint32_t events);
@@ -203,6 +205,7 @@ static int start_daemon(struct listener *listener, int listen_fd, struct sbx_err
 	struct MHD_OptionItem tls[] = {
 		{ MHD_OPTION_HTTPS_MEM_CERT, 0, listener->certificate },
 		{ MHD_OPTION_HTTPS_MEM_KEY, 0, listener->key },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	const union MHD_DaemonInfo *info;
