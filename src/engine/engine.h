@@ -43,6 +43,10 @@ struct execution_sink {
 	 * INTERPRETER, and BUSY). NULL: such a run ends with done() and status
 	 * "fault". */
 	void (*refused)(void *arg, const struct sbx_err *err);
+	/* Not NULL: before done() or refused(), with what they will be called with (result or
+	 * err, the other is NULL). They come after execution_conclude(), which may be called
+	 * from inside this; members may be added to result until then. */
+	void (*outcome)(void *arg, json_t *result, const struct sbx_err *err);
 	void (*done)(void *arg, json_t *result);
 	void *arg;
 };
@@ -89,6 +93,7 @@ void execution_cancel(
 void execution_start(struct execution *execution); /* with hold_start */
 /* Before execution_start(): ends it as fault, or as refused. */
 void execution_fail(struct execution *execution, const struct sbx_err *err);
+void execution_conclude(struct execution *execution); /* after outcome(); once */
 void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
 const char *execution_id(const struct execution *execution);
 
