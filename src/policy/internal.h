@@ -29,8 +29,6 @@ int policy_quote(struct buf *b, const char *text);
 const char *policy_shown(const char *text, char ret[POLICY_SHOWN]);
 /* Foreign text within a message, without quotes. */
 const char *policy_shown_plain(const char *text, char *ret, size_t size);
-/* The nearest of the names (fn(i) until NULL), or NULL if none is near. */
-const char *policy_nearest(const char *name, const char *(*fn)(size_t i));
 
 /* ---- item.c: struct policy_field.check and .covers ---- */
 int policy_item_directory(const char *item, struct sbx_err *err);
