@@ -37,9 +37,6 @@ int policy_item_module(const char *item, struct sbx_err *err);
 int policy_item_preload(const char *item, struct sbx_err *err);
 int policy_item_python(const char *item, struct sbx_err *err);
 int policy_item_variable(const char *item, struct sbx_err *err);
-bool policy_path_within(
-	const char *path,
-	const char *above); /* by components; the root contains relative ones */
 bool policy_covers_directory(const char *ceiling, const char *asked);
 bool policy_covers_host(const char *ceiling, const char *asked);
 bool policy_covers_module(const char *ceiling, const char *asked);

@@ -169,6 +169,9 @@ struct policy_grant {
 };
 int policy_grant_parse(const char *item, struct policy_grant *ret, struct sbx_err *err);
 
+/* By components; the root contains relative ones. */
+bool policy_path_within(const char *path, const char *above);
+
 /* One allowed host. A name (or suffix) stands for the public addresses that it resolves
  * to; others need a NET item, or the name localhost, which is loopback. Who dials
  * resolves once, checks the address and dials that address. */
