@@ -8,10 +8,9 @@
 
 #include <jansson.h>
 
+#include "daemon/broker.h"
 #include "policy/policy.h"
 
-#define CONFIG_LISTENERS_MAX 32u
-#define CONFIG_LISTENER_FD 10 /* the first of them; they are numbered on from it */
 #define CONFIG_TOKENS_MAX 64u
 #define CONFIG_TEMPLATES_MAX 14u /* an engine holds 15 at a time */
 #define CONFIG_DOORS_MAX 8u
@@ -42,7 +41,7 @@ struct config_door {
 enum config_listener_kind { CONFIG_UNIX, CONFIG_TCP, CONFIG_DOOR };
 
 struct config_listener {
-	int fd; /* CONFIG_LISTENER_FD and on */
+	int fd; /* ROLE_LISTENERS_FD and on */
 	enum config_listener_kind kind;
 	bool open, tls;
 	char door[32];  /* CONFIG_DOOR: which */
@@ -51,6 +50,7 @@ struct config_listener {
 
 /* All memory is owned by the struct: config_init, config_clear. */
 struct config {
+	bool set; /* by config_from_frame(); false: the defaults of an engine that got none */
 	/* of the file and the command line */
 	struct policy_list listen;
 	char *socket, *socket_group; /* "": the default; nobody */
@@ -75,7 +75,7 @@ struct config {
 	struct policy_list journal_forward;
 	struct policy_list redact;
 	/* brought by the command */
-	struct config_listener listeners[CONFIG_LISTENERS_MAX];
+	struct config_listener listeners[ROLE_LISTENERS_MAX];
 	size_t listener_count;
 	char *certificate, *key; /* PEM; NULL without TLS */
 };
@@ -130,6 +130,11 @@ bool config_looks_like(const json_t *object);
  * the caller clears; untouched on failure. Every token has its secret then. */
 int config_from_frame(const char *data, size_t len, struct config *ret,
 		      struct sbx_err *err);
+/* What the command has to open and to tell: {"listen": [..], "socket", "socket_group", "tls":
+ * {"certificate", "key"}, "tokens": [{"name", "file"}], "journal": {"dir", "key"},
+ * "grantable": [..], "pythons": [..], "doors": [{"name", "address", "open"}]}, all texts but
+ * the last. New reference; NULL: no memory. */
+json_t *config_plan(const struct config *config);
 /* The keys that differ and take a restart, as one text ("" if none); malloc, NULL: no
  * memory. */
 char *config_restart_keys(const struct config *now, const struct config *next);

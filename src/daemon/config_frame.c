@@ -92,8 +92,8 @@ static int take_listener(struct config *config, const json_t *item, struct sbx_e
 
 	for (i = 0; kind && i < 3 && strcmp(kind, kinds[i]) != 0; i++)
 		;
-	if (!kind || i == 3 || fd < CONFIG_LISTENER_FD ||
-	    fd >= (json_int_t)(CONFIG_LISTENER_FD + CONFIG_LISTENERS_MAX) ||
+	if (!kind || i == 3 || fd < ROLE_LISTENERS_FD ||
+	    fd >= ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX ||
 	    (door && strlen(door) >= sizeof(listener->door)) ||
 	    (host && strlen(host) >= sizeof(listener->host)) ||
 	    (i == CONFIG_DOOR && !door))
@@ -117,8 +117,7 @@ static int take_listeners(struct config *config, const json_t *list, struct sbx_
 	size_t i;
 	int r = 0;
 
-	if (list &&
-	    (!json_is_array(list) || json_array_size(list) > CONFIG_LISTENERS_MAX))
+	if (list && (!json_is_array(list) || json_array_size(list) > ROLE_LISTENERS_MAX))
 		return config_wrong("listeners", "a list of at most 32", list, NULL, err);
 	json_array_foreach((json_t *)list, i, item)
 	{
@@ -183,6 +182,7 @@ int config_from_frame(const char *data, size_t len, struct config *ret,
 		config_clear(&config);
 		return r;
 	}
+	config.set = true;
 	*ret = config;
 	return 0;
 }
@@ -251,4 +251,80 @@ char *config_restart_keys(const struct config *now, const struct config *next)
 	text = keys.data;
 	keys = (struct buf){ 0 };
 	return text;
+}
+
+/* ---- the plan ---- */
+
+static json_t *list_json(const struct policy_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->count; i++)
+		if (json_array_append_new(array, json_string(list->items[i])) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	return array;
+}
+
+static json_t *tokens_json(const struct config *config)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < config->token_count; i++)
+		if (json_array_append_new(array, json_pack("{s:s,s:s}", "name",
+							   config->tokens[i].name, "file",
+							   config->tokens[i].file)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	return array;
+}
+
+static json_t *doors_json(const struct config *config)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < config->door_count; i++)
+		if (json_array_append_new(array,
+					  json_pack("{s:s,s:s,s:b}", "name",
+						    config->doors[i].name, "address",
+						    config->doors[i].address, "open",
+						    config->doors[i].open)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	return array;
+}
+
+/* Interpreters that others than the starter may not be able to read. */
+static json_t *pythons_json(const struct config *config)
+{
+	json_t *array = json_array();
+	int r = 0;
+
+	if (*config->defaults.python)
+		r = json_array_append_new(array, json_string(config->defaults.python));
+	for (size_t i = 0; i < config->template_count && r == 0; i++)
+		if (*config->templates[i].python)
+			r = json_array_append_new(
+				array, json_string(config->templates[i].python));
+	if (r < 0) {
+		json_decref(array);
+		return NULL;
+	}
+	return array;
+}
+
+json_t *config_plan(const struct config *config)
+{
+	return json_pack(
+		"{s:o, s:s, s:s, s:{s:s, s:s}, s:o, s:{s:s, s:s}, s:o, s:o, s:o}",
+		"listen", list_json(&config->listen), "socket", config->socket,
+		"socket_group", config->socket_group, "tls", "certificate",
+		config->tls_certificate, "key", config->tls_key, "tokens",
+		tokens_json(config), "journal", "dir", config->journal_dir, "key",
+		config->journal_key, "grantable",
+		list_json(&config->grantable_directories), "pythons",
+		pythons_json(config), "doors", doors_json(config));
 }

@@ -6,7 +6,7 @@
 #ifndef SBX_DAEMON_DOOR_H
 #define SBX_DAEMON_DOOR_H
 
-#include "engine/engine.h"
+#include "daemon/service.h"
 
 enum door_frame {
 	/* command -> engine */
@@ -54,7 +54,7 @@ struct door_file {
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
  * called. */
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
+int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
 	      struct sbx_err *err);
 
 #endif
