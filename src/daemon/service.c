@@ -66,6 +66,23 @@ static int listen_on(struct service *service, const struct config_listener *list
 			 &service->http[service->http_count++], err);
 }
 
+/* A private engine, which serves nobody, keeps to one program anyway. */
+static void apply(struct service *service)
+{
+	const struct config *config = &service->config;
+	struct admission_limits limits;
+
+	if (config->listener_count == 0 && !config->admission_memory_mb)
+		return;
+	admission_suggest(&limits);
+	if (config->admission_executions)
+		limits.executions = (uint32_t)config->admission_executions;
+	if (config->admission_memory_mb)
+		limits.memory_bytes = (uint64_t)config->admission_memory_mb << 20;
+	limits.queue = (uint32_t)config->admission_queue;
+	admission_configure(engine_admission(service->engine), &limits);
+}
+
 int service_configure(struct service *service, const char *data, size_t len,
 		      char **ret_restart, struct sbx_err *err)
 {
@@ -89,6 +106,7 @@ int service_configure(struct service *service, const char *data, size_t len,
 	}
 	config_clear(&service->config);
 	service->config = next;
+	apply(service);
 	*ret_restart = restart;
 	return 0;
 }
