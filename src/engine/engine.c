@@ -122,6 +122,11 @@ struct admission *engine_admission(struct engine *engine)
 	return engine->admission;
 }
 
+uid_t engine_starter_uid(const struct engine *engine)
+{
+	return engine->host.hello.starter_uid;
+}
+
 int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
 		  const struct buf **ret, struct sbx_err *err)
 {
@@ -246,4 +251,29 @@ json_t *engine_health(struct engine *engine)
 			 "running", (int)engine->execution_count, "limits",
 			 cgroup_name(&engine->host.hello.cgroup), "admission",
 			 admission_describe(engine->admission));
+}
+
+json_t *engine_doctor(const struct engine *engine)
+{
+	unsigned missing = WALL_ALL & ~engine->host.walls;
+	json_t *list = json_array();
+	bool told = false;
+
+	for (size_t i = 0; i < wall_count; i++) {
+		bool stands = !(walls[i].bit & missing);
+
+		/* Of the first one alone it is known why. */
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:s,s:b,s:s,s:s,s:s,s:s?}", "name", walls[i].name,
+				  "stands", stands, "enforced", walls[i].enforced,
+				  "probed_with", walls[i].probed_with, "detail",
+				  stands || told ? "" : engine->missing_detail, "remedy",
+				  stands ? NULL : walls[i].remedy));
+		told = told || !stands;
+	}
+	return json_pack("{s:b,s:s,s:o,s:s,s:b}", "ok", missing == 0, "version",
+			 SBX_VERSION, "walls", list, "limits",
+			 cgroup_name(&engine->host.hello.cgroup), "root",
+			 engine->host.hello.root != 0);
 }

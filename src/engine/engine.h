@@ -6,6 +6,8 @@
 #define SBX_ENGINE_ENGINE_H
 
 #include <jansson.h>
+#include <sys/types.h>
+
 #include "base/loop.h"
 #include "engine/admission.h"
 #include "policy/policy.h"
@@ -79,13 +81,24 @@ void execution_stdin_close(struct execution *execution);
  * reads too slowly. */
 void execution_hold_output(struct execution *execution, bool hold);
 void execution_cancel(
-	struct execution *execution); /* status "killed"; done() still comes */
+	struct execution *execution);          /* status "killed"; done() still comes */
+void engine_cancel_all(struct engine *engine); /* execution_cancel() of each */
 const char *execution_id(const struct execution *execution);
+
+/* When it came to what (loop_now_us()); 0: it has not. Also from done(). */
+struct execution_times {
+	uint64_t submitted_us, taken_us, started_us, ended_us;
+};
+void execution_times(const struct execution *execution, struct execution_times *ret);
 
 struct loop *engine_loop(struct engine *engine);
 struct admission *engine_admission(struct engine *engine); /* admission.h */
+uid_t engine_starter_uid(const struct engine *engine);     /* whose server this is */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+/* Which walls stand, as `sandbox doctor --json` has them: {"ok", "walls": [{name, stands,
+ * enforced, probed_with, detail, remedy}], "limits", "root"}; new reference. */
+json_t *engine_doctor(const struct engine *engine);
 
 #endif

@@ -51,7 +51,7 @@ struct execution {
 	struct loop_timer *timer; /* set-up, deadline, then the end's patience */
 	struct loop_timer
 		*now_timer; /* work that must not be done in a callback of its object */
-	uint64_t started_us, ended_us;
+	uint64_t submitted_us, taken_us, started_us, ended_us;
 	enum outcome_stop stop;
 	struct sbx_err fault;
 	json_t *done;

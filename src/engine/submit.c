@@ -40,6 +40,7 @@ static void on_worker(void *arg, struct worker *worker, const struct sbx_err *er
 		return;
 	}
 	x->worker = worker;
+	x->taken_us = loop_now_us();
 	execution_events(x, &events);
 	worker_take(worker, &events);
 	x->state = SETUP;
@@ -322,6 +323,7 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	x->engine = engine;
+	x->submitted_us = loop_now_us();
 	x->sink = *sink;
 	x->peer_fd = x->theirs[0] = x->theirs[1] = x->theirs[2] = -1;
 	x->next = engine->executions;
