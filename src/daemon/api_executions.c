@@ -36,6 +36,8 @@ static int use_template(void *arg, const char *name, struct sbx_policy *policy)
 int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err)
 {
 	const struct request_rules rules = { .defaults = auth_defaults(ex->auth),
+					     .ceilings = { auth_ceilings(ex->auth),
+							   ex->caller.ceilings },
 					     .template = use_template,
 					     .arg = ex };
 	int r = request_parse(exchange_body(ex), &rules, ret, err);

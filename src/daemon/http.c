@@ -284,6 +284,8 @@ int http_listen(struct http *http, const struct http_listener *from, struct sbx_
 		listener->http = http;
 		r = set_rules(listener, from);
 	}
+	if (r == 0 && from->kind == HTTP_TCP)
+		r = engine_own_listener(http->engine, own_fd);
 	if (r < 0) {
 		fd_close(&own_fd);
 		free(listener);

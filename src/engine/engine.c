@@ -127,6 +127,11 @@ uid_t engine_starter_uid(const struct engine *engine)
 	return engine->host.hello.starter_uid;
 }
 
+int engine_own_listener(struct engine *engine, int listen_fd)
+{
+	return own_add(&engine->own, listen_fd);
+}
+
 int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
 		  const struct buf **ret, struct sbx_err *err)
 {

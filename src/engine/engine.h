@@ -97,6 +97,8 @@ uid_t engine_starter_uid(const struct engine *engine);     /* whose server this 
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+/* A TCP listener of this server, which its programs then cannot reach. 0 or -errno. */
+int engine_own_listener(struct engine *engine, int listen_fd);
 /* Which walls stand, as `sandbox doctor --json` has them: {"ok", "walls": [{name, stands,
  * enforced, probed_with, detail, remedy}], "limits", "root"}; new reference. */
 json_t *engine_doctor(const struct engine *engine);

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "net/own.h"
 #include "net/resolver.h"
 #include "net/traffic.h"
 #include "zygote/pool.h"
@@ -23,6 +24,7 @@ struct engine {
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct resolver *resolver;
+	struct own own;          /* ports that no program may dial */
 	struct traffic *traffic; /* NULL: bytes are not counted here */
 	uint64_t network_cookie; /* of the host's network namespace; 0: unknown */
 	struct buf filters
