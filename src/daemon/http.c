@@ -345,11 +345,12 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 
 void http_stop(struct http *http)
 {
-	if (http->stopping)
-		return;
 	http->stopping = true;
-	/* Whoever connects from now on is refused, and may go elsewhere. What waits to be
-	 * accepted was connected before: it is taken first. */
+}
+
+void http_stop_listening(struct http *http)
+{
+	/* What waits to be accepted was connected before: it is taken first. */
 	for (struct listener *l = http->listeners; l; l = l->next) {
 		int fd;
 

@@ -260,11 +260,15 @@ static void look(void *arg)
 void service_stop(struct service *service, uint32_t grace_ms, void (*stopped)(void *arg),
 		  void *arg)
 {
+	bool first = service->stop_by_us == 0;
+
 	service->stop_by_us = loop_now_us() + (uint64_t)grace_ms * 1000;
 	service->stopped = stopped;
 	service->arg = arg;
-	if (service->http)
+	if (service->http && first) {
 		http_stop(service->http);
+		http_stop_listening(service->http);
+	}
 	(void)loop_timer_at(engine_loop(service->engine), &service->timer, loop_now_us(),
 			    look, service);
 }
