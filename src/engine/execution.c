@@ -797,6 +797,13 @@ void execution_times(const struct execution *x, struct execution_times *ret)
 					 x->ended_us };
 }
 
+void engine_cancel_all(struct engine *engine)
+{
+	/* An end comes from the loop: the list stays as it is meanwhile. */
+	for (struct execution *x = engine->executions; x; x = x->next)
+		execution_cancel(x);
+}
+
 void execution_end_all(struct engine *engine)
 {
 	while (engine->executions)
