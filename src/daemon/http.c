@@ -351,6 +351,18 @@ void http_stop(struct http *http)
 	http->stopping = true;
 }
 
+void http_stop_listening(struct http *http)
+{
+	/* What waits to be accepted was connected before: it is taken first. */
+	for (struct listener *l = http->listeners; l; l = l->next) {
+		int fd;
+
+		(void)MHD_run(l->daemon);
+		fd = MHD_quiesce_daemon(l->daemon);
+		fd_close(&fd);
+	}
+}
+
 size_t http_busy(const struct http *http)
 {
 	size_t count = runs_live(http->runs);
