@@ -13,6 +13,8 @@ enum door_frame {
 	DOOR_STDIN = 2,     /* bytes for the program's stdin, at most DOOR_CHUNK */
 	DOOR_STDIN_END = 3, /* no more of them */
 	DOOR_CANCEL = 4,
+	DOOR_LOG = 12, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
+			* DOOR_LOG_MAX; beside a run */
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
 	DOOR_STDOUT = 17,  /* bytes, at most DOOR_CHUNK */
@@ -27,6 +29,8 @@ enum door_frame {
 		23, /* struct door_file, then the path: with "file_contents", before DOOR_RESULT */
 	DOOR_FILE_DATA =
 		24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
+	DOOR_LOG_ROW = 44, /* JSON object, at most DOOR_LOG_ROW_MAX */
+	DOOR_LOG_END = 45, /* struct sbx_err, stage 0: all rows have come; ends the answer */
 };
 struct door_file {
 	uint64_t
@@ -36,6 +40,8 @@ struct door_file {
 #define DOOR_CHUNK (64u << 10)
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)
+#define DOOR_LOG_MAX (64u << 10)
+#define DOOR_LOG_ROW_MAX (32u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
  * called. */
