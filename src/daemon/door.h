@@ -13,7 +13,7 @@ enum door_frame {
 	DOOR_STDIN = 2,     /* bytes for the program's stdin, at most DOOR_CHUNK */
 	DOOR_STDIN_END = 3, /* no more of them */
 	DOOR_CANCEL = 4,
-	DOOR_LOG = 12, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
+	DOOR_LOG = 8, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
 			* DOOR_LOG_MAX; beside a run */
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
@@ -29,8 +29,9 @@ enum door_frame {
 		23, /* struct door_file, then the path: with "file_contents", before DOOR_RESULT */
 	DOOR_FILE_DATA =
 		24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
-	DOOR_LOG_ROW = 44, /* JSON object, at most DOOR_LOG_ROW_MAX */
-	DOOR_LOG_END = 45, /* struct sbx_err, stage 0: all rows have come; ends the answer */
+	DOOR_LOG_ROW = 40, /* JSON object, at most DOOR_LOG_ROW_MAX */
+	DOOR_LOG_END =
+		45, /* struct sbx_err, stage 0: all rows have come; ends the answer */
 };
 struct door_file {
 	uint64_t

@@ -52,7 +52,8 @@ static int send_question(int door, const struct log_question *question,
 
 static int take_row(struct asking *asking, const char *data, size_t len)
 {
-	json_t *row = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	json_t *row = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+				 NULL);
 
 	if (!json_is_object(row)) {
 		json_decref(row);
