@@ -3,11 +3,14 @@
 #ifndef SBX_JOURNAL_INTERNAL_H
 #define SBX_JOURNAL_INTERNAL_H
 
+#include <pthread.h>
 #include <sodium.h>
 #include <sqlite3.h>
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "journal/chain.h"
+#include "journal/heads.h"
 #include "journal/journal.h"
 #include "journal/schema.h"
 
@@ -21,19 +24,97 @@ struct journal_sample {
 	uint64_t memory_bytes, cpu_us;
 };
 
+struct live;
+struct job;
+struct redact;
+struct journal_reader; /* query.c */
+
+/* An object that is written and not yet synced. */
+struct unsynced {
+	struct unsynced *next;
+	unsigned char name[JOURNAL_OBJECT_BYTES];
+};
+
+struct journal {
+	/* fixed by journal_open() */
+	struct loop *loop;
+	enum journal_durability durability;
+	bool required, read_only;
+	bool immutable; /* a directory that cannot be written, and no WAL: read as it is */
+	char *path;     /* of journal.db */
+	uint32_t keep_days;
+	uint64_t keep_bytes;
+	int dir_fd, objects_fd, lock_fd;
+	int64_t start; /* our row in `starts`, whose byte of journal.lock we hold */
+	struct chain_keys keys;
+	struct redact *redact;
+	char id[33];
+
+	/* the loop's */
+	struct live *live[256]; /* executions under way, by the first byte of their ids */
+	struct journal_watch *watches;
+	struct journal_reader *reader; /* journal_close() calls reader_free() on it */
+	struct loop_io *io;
+	uint64_t recorded, failed;
+	char last_error[256];
+
+	/* shared: lock */
+	pthread_mutex_t lock;
+	pthread_cond_t work,
+		room;             /* for the writer; for who waits for a job to be done */
+	struct job *first, *last; /* to be written */
+	struct job *done, *done_last; /* written: for the loop */
+	size_t waiting, waiting_bytes;
+	bool closing, committed, dirty;
+	uint64_t synced_us, busy_us; /* wall clock; the last batch */
+	struct unsynced *unsynced;
+	size_t unsynced_count;
+	bool unsynced_lost; /* more than are remembered: all is synced */
+	int stop;           /* atomic: long work gives up */
+
+	int event_fd;
+	bool threads;
+	pthread_t writer, keeper;
+	sqlite3 *db; /* the writer's; journal_open()'s before there is a writer */
+};
+
 /* ---- store.c: any thread ---- */
 
+/* Directory, key and connection; journal->db is made. */
+int store_open(struct journal *journal, const struct journal_options *options,
+	       struct sbx_err *err);
+void store_close(struct journal *journal);
 /* A connection that only reads, with every limit and defence set; the caller's to close. Each
  * thread has one of its own. */
 int store_open_reader(const struct journal *journal, sqlite3 **ret, struct sbx_err *err);
+/* Whether the engine of this start (starts.seq) still has the journal open: what it began and
+ * did not end is running, else lost. */
+bool store_is_alive(const struct journal *journal, int64_t start);
+/* Ours from now on, until the process ends. */
+int store_hold_start(struct journal *journal, int64_t start);
+/* Makes what was committed before `until_us` (wall clock) last. 0, -errno. */
+int store_sync(struct journal *journal);
+int64_t store_now_us(void); /* CLOCK_REALTIME */
+/* SQLite's error as ours: full, read-only, locked, damaged. */
+int store_error(sqlite3 *db, const char *what, struct sbx_err *err);
+
+/* ---- objects.c: any thread ---- */
+
+/* Writes it if it is not there. With JOURNAL_FULL it is on disk then. */
+int object_write(struct journal *journal, const void *data, size_t len,
+		 unsigned char ret_name[JOURNAL_OBJECT_BYTES], struct sbx_err *err);
+bool object_exists(const struct journal *journal,
+		   const unsigned char name[JOURNAL_OBJECT_BYTES]);
 /* Appends the content of an object; its hash is compared. -ENOENT, -EBADMSG (altered), -EFBIG
  * over max bytes. */
 int object_read(const struct journal *journal,
 		const unsigned char name[JOURNAL_OBJECT_BYTES], size_t max,
 		struct buf *ret, struct sbx_err *err);
-/* Whether the engine of this start (starts.seq) still has the journal open: what it began and
- * did not end is running, else lost. */
-bool store_is_alive(const struct journal *journal, int64_t start);
+/* Every file below objects/: name NULL for what is none of ours. Nonzero of fn ends it. */
+typedef int (*object_fn)(void *arg, const unsigned char *name, const char *path,
+			 uint64_t bytes, int64_t modified_us);
+int object_each(const struct journal *journal, object_fn fn, void *arg);
+int object_remove(const struct journal *journal, const char *path);
 
 /* ---- verify.c, heads.c, prune.c: in the thread of a question, which they may keep for
  * long; `stop` (atomic, may be NULL) ends them with -ECANCELED ---- */

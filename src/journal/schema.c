@@ -64,6 +64,8 @@ static const char version_1[] =
 "  why TEXT NOT NULL, mac BLOB NOT NULL) STRICT;\n"
 "CREATE TABLE signatures (seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL,\n"
 "  statement TEXT NOT NULL, signature BLOB NOT NULL, mac BLOB NOT NULL) STRICT;\n"
+/* Derived: the executions without a verdict. What a dead engine left here is lost. */
+"CREATE TABLE running (execution INTEGER PRIMARY KEY, start INTEGER NOT NULL) STRICT;\n"
 /* Derived, filled in batches up to the verdict that the head names. rowid: executions.seq.
  * No copy of the texts, only the index; deletions give the same texts again (index.c). */
 "CREATE VIRTUAL TABLE search USING fts5(code, output, subjects, content='', columnsize=0,\n"
