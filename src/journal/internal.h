@@ -78,6 +78,9 @@ struct journal {
 	sqlite3 *db; /* the writer's; journal_open()'s before there is a writer */
 };
 
+/* ---- query.c ---- */
+void reader_free(struct journal_reader **reader); /* sets NULL, takes a pointer to NULL */
+
 /* ---- store.c: any thread ---- */
 
 /* Directory, key and connection; journal->db is made. */

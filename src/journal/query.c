@@ -18,7 +18,6 @@
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "base/jsontext.h"
 #include "journal/question.h"
 
 #define QUESTIONS_MAX 32
@@ -35,7 +34,7 @@ struct row {
 };
 
 struct journal_question {
-	struct journal_questions *all;
+	struct journal_reader *all;
 	struct journal_question *next;
 	struct question asked;
 	struct sbx_err err;
@@ -58,8 +57,7 @@ struct journal_question {
 	time_t until;
 };
 
-struct journal_questions {
-	struct loop *loop;
+struct journal_reader {
 	int wake; /* eventfd: some question has rows or an end */
 	struct loop_io *io;
 	struct journal_question *first;
@@ -108,14 +106,22 @@ static int too_long(struct question *question)
 		       "the answer takes longer than %d s; ask for less", DEADLINE_S);
 }
 
-/* About what a row takes as text and in memory. */
-static size_t size_of(const json_t *row)
+/* About what a row takes, as text as well as in memory; its depth is our own making but for
+ * values that programs returned. */
+static size_t size_of(const json_t *value, int depth)
 {
-	struct buf text = { .max = ROW_MAX };
-	size_t len = jsontext_add(&text, row) < 0 ? SIZE_MAX : text.len;
+	size_t size = 64, i;
+	const char *key;
+	json_t *part;
 
-	buf_free(&text);
-	return len;
+	if (depth > 64)
+		return ROW_MAX;
+	if (json_is_string(value))
+		return size + json_string_length(value);
+	json_array_foreach(value, i, part) size += size_of(part, depth + 1);
+	json_object_foreach((json_t *)value, key, part)
+		size += strlen(key) + size_of(part, depth + 1);
+	return size;
 }
 
 int question_emit(struct question *question, json_t *json)
@@ -129,8 +135,8 @@ int question_emit(struct question *question, json_t *json)
 		return err_set(question->err, SBX_AT_JOURNAL, ENOMEM, "a row");
 	}
 	row->json = json;
-	row->size = size_of(json);
-	if (row->size == SIZE_MAX)
+	row->size = size_of(json, 0);
+	if (row->size > ROW_MAX)
 		r = err_set(question->err, SBX_AT_JOURNAL, EMSGSIZE, "a record");
 	(void)pthread_mutex_lock(&q->lock);
 	while (r == 0 && !stopped(q) && q->rows > 0 &&
@@ -310,7 +316,7 @@ static bool deliver(struct journal_question *q)
 
 static void on_wake(void *arg, uint32_t events)
 {
-	struct journal_questions *all = arg;
+	struct journal_reader *all = arg;
 	uint64_t count;
 	bool gone;
 
@@ -351,14 +357,13 @@ void journal_query_hold(struct journal_question *question, bool hold)
 		wake(question);
 }
 
-int questions_new(struct loop *loop, struct journal_questions **ret)
+static int reader_new(struct loop *loop, struct journal_reader **ret)
 {
-	struct journal_questions *all = calloc(1, sizeof(*all));
+	struct journal_reader *all = calloc(1, sizeof(*all));
 	int r;
 
 	if (!all)
 		return -ENOMEM;
-	all->loop = loop;
 	all->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = all->wake < 0 ? -errno
 			  : loop_add(loop, all->wake, EPOLLIN, on_wake, all, &all->io);
@@ -371,11 +376,11 @@ int questions_new(struct loop *loop, struct journal_questions **ret)
 	return 0;
 }
 
-void questions_free(struct journal_questions **questions)
+void reader_free(struct journal_reader **reader)
 {
-	struct journal_questions *all = *questions;
+	struct journal_reader *all = *reader;
 
-	*questions = NULL;
+	*reader = NULL;
 	if (!all)
 		return;
 	for (struct journal_question *q = all->first; q; q = q->next)
@@ -417,9 +422,9 @@ static int answer_verify(struct question *question)
 
 static int answer_prune(struct question *question)
 {
-	static const char *const keys[] = { "keep_days", "keep_bytes", NULL };
+	static const char *const keys[] = { "keep_days", "keep_bytes", "dry_run", NULL };
 	int64_t days = UINT32_MAX, bytes = INT64_MAX;
-	bool by_days, by_bytes;
+	bool by_days = false, by_bytes = false, dry = false;
 	json_t *row = NULL;
 	int r = filter_known(question, keys);
 
@@ -430,8 +435,14 @@ static int answer_prune(struct question *question)
 		r = filter_number(question, "keep_bytes", 1, INT64_MAX, &bytes,
 				  &by_bytes);
 	if (r == 0)
-		r = prune_run(question->journal, (uint32_t)days,
-			      by_bytes ? (uint64_t)bytes : UINT64_MAX,
+		r = filter_flag(question, "dry_run", &dry);
+	/* Without a word about either, both as they are configured. */
+	if (r == 0 && !by_days && !by_bytes)
+		days = bytes = 0;
+	else if (!by_bytes)
+		bytes = -1;
+	if (r == 0)
+		r = prune_run(question->journal, (uint32_t)days, (uint64_t)bytes,
 			      question_stop(question), &row, question->err);
 	return r < 0 ? r : question_emit(question, row);
 }
@@ -461,14 +472,13 @@ static int start(struct journal_question *q)
 	return -r;
 }
 
-int questions_ask(struct journal_questions *all, struct journal *journal,
-		  const char *verb, const json_t *filter, journal_row_fn on_row,
-		  journal_fn on_end, void *arg, struct journal_question **ret,
-		  struct sbx_err *err)
+int journal_query(struct journal *journal, const char *verb, const json_t *filter,
+		  journal_row_fn on_row, journal_fn on_end, void *arg,
+		  struct journal_question **ret, struct sbx_err *err)
 {
 	struct journal_question *q;
 	size_t i;
-	int r;
+	int r = 0;
 
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(verb, verbs[i].name) == 0)
@@ -478,39 +488,39 @@ int questions_ask(struct journal_questions *all, struct journal *journal,
 			       "the journal does not know \"%.40s\"", verb);
 	if (filter && !json_is_object(filter))
 		return err_set(err, SBX_AT_USAGE, 0, "the filter is no object");
-	if (all->count >= QUESTIONS_MAX)
+	if (!journal->reader)
+		r = reader_new(journal->loop, &journal->reader);
+	if (r < 0)
+		return err_set(err, SBX_AT_JOURNAL, -r, "the journal's reader");
+	if (journal->reader->count >= QUESTIONS_MAX)
 		return err_set(err, SBX_AT_BUSY, 0,
 			       "more than %d questions to the journal at once",
 			       QUESTIONS_MAX);
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return err_set(err, SBX_AT_JOURNAL, ENOMEM, "a question");
-	/* A copy, and nobody else's: counting references is not for two threads. */
-	q->filter = filter ? json_deep_copy(filter) : json_object();
-	*q = (struct journal_question){ .all = all,
-					.filter = q->filter,
+	*q = (struct journal_question){ .all = journal->reader,
 					.answer = verbs[i].answer,
 					.on_row = on_row,
 					.on_end = on_end,
-					.arg = arg,
-					.asked = { .journal = journal,
-						   .filter = q->filter } };
-	q->asked.handle = q;
-	q->asked.err = &q->err;
+					.arg = arg };
+	/* A copy, and nobody else's: counting references is not for two threads. */
+	q->filter = filter ? json_deep_copy(filter) : json_object();
+	q->asked = (struct question){
+		.journal = journal, .filter = q->filter, .err = &q->err, .handle = q
+	};
 	q->last = &q->first;
-	r = q->filter ? -pthread_mutex_init(&q->lock, NULL) : -ENOMEM;
-	if (r == 0)
-		r = -pthread_cond_init(&q->moved, NULL);
-	if (r == 0)
-		r = start(q);
+	(void)pthread_mutex_init(&q->lock, NULL);
+	(void)pthread_cond_init(&q->moved, NULL);
+	r = q->filter ? start(q) : -ENOMEM;
 	if (r < 0) {
 		json_decref(q->filter);
 		free(q);
 		return err_set(err, SBX_AT_JOURNAL, -r, "a question");
 	}
-	q->next = all->first;
-	all->first = q;
-	all->count++;
+	q->next = q->all->first;
+	q->all->first = q;
+	q->all->count++;
 	*ret = q;
 	return 0;
 }
