@@ -370,34 +370,16 @@ int log_ask_rows(struct log_session *session, const char *verb, const json_t *fi
 			"log: %s", err.msg[0] ? err.msg : strerror(-r));
 }
 
-static int open_directory(const struct log_options *options, int *ret_fd)
-{
-	char path[PATH_MAX];
-
-	if (options->dir)
-		(void)snprintf(path, sizeof(path), "%s", options->dir);
-	else if (journal_dir_default(path, sizeof(path)) < 0)
-		return cli_fail(EXIT_WRONG_USAGE,
-				"log: neither XDG_STATE_HOME nor HOME is set; give"
-				" --journal DIR");
-	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_fd >= 0)
-		return 0;
-	return cli_fail(EXIT_WRONG_USAGE, "log: %s: %s", path,
-			errno == ENOENT ? "there is no journal" : strerror(errno));
-}
-
 static int run_verb(const struct log_options *options, int (*verb)(struct log_session *))
 {
 	struct spawn_options how = { .door = true, .journal_fd = -1 };
 	struct spawned spawned;
 	struct log_session session = { .options = options, .spawned = &spawned };
 	struct sbx_err err = { 0 };
-	int code;
+	int code = 0;
 
-	code = open_directory(options, &how.journal_fd);
-	if (code != 0)
-		return code;
+	if (journal_dir_open(options->dir, false, &how.journal_fd, &err) < 0)
+		return cli_fail(EXIT_WRONG_USAGE, "log: %s", err.msg);
 	if (catch_signals() < 0)
 		return cli_fail(EXIT_OUR_FAULT, "signals: %s", strerror(errno));
 	if (spawn_broker(&how, &spawned, &err) < 0)

@@ -24,6 +24,7 @@
 #define OUT_LOW (256u << 10)
 
 struct door {
+	struct service *service;
 	struct engine *engine;
 	int fd;
 	struct loop_io *io;
@@ -45,6 +46,7 @@ static void door_close(struct door *door)
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
+	service_stop_forget(door->service);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -203,7 +205,8 @@ static void run(struct door *door, const char *data, size_t len)
 	struct sbx_err err = { 0 };
 	int r;
 
-	r = object ? request_parse(object, &request, &err)
+	r = object ? request_parse_with(object, service_config(door->service), &request,
+					&err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
@@ -227,6 +230,38 @@ static bool ask(struct door *door, const char *data, size_t len)
 	return log_door_ask(door->log, data, len);
 }
 
+/* The first time the listeners follow, and then nobody has to wait to connect. */
+static void configure(struct door *door, const char *data, size_t len)
+{
+	bool first = !service_config(door->service)->set;
+	_cleanup_free_ char *restart = NULL;
+	struct sbx_err err = { 0 };
+
+	if (service_configure(door->service, data, len, &restart, &err) < 0) {
+		put(door, DOOR_ERROR, &err, sizeof(err));
+		return;
+	}
+	put(door, DOOR_CONFIG_DONE, restart, strlen(restart));
+	if (first)
+		put(door, DOOR_READY, NULL, 0);
+}
+
+static void on_stopped(void *arg)
+{
+	put(arg, DOOR_STOPPED, NULL, 0);
+}
+
+static bool stop(struct door *door, const char *data, size_t len)
+{
+	struct door_stop how;
+
+	if (len != sizeof(how))
+		return false;
+	memcpy(&how, data, sizeof(how));
+	service_stop(door->service, how.grace_ms, on_stopped, door);
+	return true;
+}
+
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
@@ -247,6 +282,14 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		if (door->execution)
 			execution_stdin_close(door->execution);
 		return true;
+	case DOOR_CONFIG:
+		configure(door, data, len);
+		return true;
+	case DOOR_STOP:
+		return stop(door, data, len);
+	case DOOR_PING:
+		put(door, DOOR_PONG, NULL, 0);
+		return true;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -260,10 +303,20 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 
 static size_t frame_max(uint32_t type)
 {
-	return type == DOOR_RUN     ? REQUEST_MAX
-	       : type == DOOR_STDIN ? DOOR_CHUNK
-	       : type == DOOR_LOG   ? DOOR_LOG_MAX
-				    : 0;
+	switch (type) {
+	case DOOR_RUN:
+		return REQUEST_MAX;
+	case DOOR_CONFIG:
+		return CONFIG_FRAME_MAX;
+	case DOOR_STDIN:
+		return DOOR_CHUNK;
+	case DOOR_LOG:
+		return DOOR_LOG_MAX;
+	case DOOR_STOP:
+		return sizeof(struct door_stop);
+	default:
+		return 0;
+	}
 }
 
 /* 1: one was taken, 0: not all of it is there, -errno. */
@@ -308,18 +361,21 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
+int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
 	      struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
-		*door = (struct door){
-			.engine = engine, .fd = fd, .closed = closed, .arg = arg
-		};
+		*door = (struct door){ .service = service,
+				       .engine = service_engine(service),
+				       .fd = fd,
+				       .closed = closed,
+				       .arg = arg };
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
-		r = loop_add(engine_loop(engine), fd, EPOLLIN, on_io, door, &door->io);
+		r = loop_add(engine_loop(door->engine), fd, EPOLLIN, on_io, door,
+			     &door->io);
 	}
 	if (r < 0) {
 		free(door);

@@ -11,10 +11,17 @@
 
 #define SETTINGS_MAX 256u
 
+static void decrefp(json_t **json)
+{
+	json_decref(*json);
+}
+#define _cleanup_json_ __attribute__((cleanup(decrefp)))
+
 enum key {
 	CODE,
 	FILENAME,
 	PRESET,
+	TEMPLATE,
 	POLICY,
 	SETTINGS,
 	CWD,
@@ -32,6 +39,7 @@ static const struct {
 	[CODE] = { "code", "a string" },
 	[FILENAME] = { "filename", "a string" },
 	[PRESET] = { "preset", "a string" },
+	[TEMPLATE] = { "template", "a string" },
 	[POLICY] = { "policy", "an object of fields, or the text of a policy file" },
 	[SETTINGS] = { "settings", "a list of [field, text] pairs" },
 	[CWD] = { "cwd", "an absolute path" },
@@ -74,18 +82,49 @@ static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *
 	return 0;
 }
 
-static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS],
-		      struct sbx_err *err)
+static int set_template(struct sbx_policy *policy, const struct config *config,
+			const json_t *name, struct sbx_err *err)
+{
+	const struct config_template *template = NULL;
+	_cleanup_json_ json_t *preload = json_array();
+	int r;
+
+	if (!is_text(name))
+		return wrong(TEMPLATE, err);
+	if (config)
+		template = config_template(config, json_string_value(name));
+	if (!template)
+		return err_set_field(
+			err, SBX_AT_USAGE, 0, "template",
+			"template: the configuration has none named \"%.64s\"",
+			json_string_value(name));
+	for (size_t i = 0; i < template->preload.count; i++)
+		if (json_array_append_new(preload,
+					  json_string(template->preload.items[i])) < 0)
+			return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	r = policy_set_text(policy, "python", template->python, err);
+	return r < 0 ? r : policy_set_json(policy, "preload", preload, err);
+}
+
+static int set_policy(struct sbx_policy *policy, const struct config *config,
+		      const json_t *const found[KEYS], struct sbx_err *err)
 {
 	const json_t *pair;
 	size_t i;
 	int r = 0;
 
+	if (config && !found[PRESET]) {
+		policy_clear(policy);
+		if (policy_copy(policy, &config->defaults) < 0)
+			return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	}
 	if (found[PRESET]) {
 		if (!is_text(found[PRESET]))
 			return wrong(PRESET, err);
 		r = policy_preset(policy, json_string_value(found[PRESET]), err);
 	}
+	if (r == 0 && found[TEMPLATE])
+		r = set_template(policy, config, found[TEMPLATE], err);
 	if (r == 0 && json_is_object(found[POLICY]))
 		r = policy_set_object(policy, found[POLICY], err);
 	else if (r == 0 && json_is_string(found[POLICY]))
@@ -109,7 +148,9 @@ static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS]
 		r = policy_set_text(policy, json_string_value(name),
 				    json_string_value(text), err);
 	}
-	return r < 0 ? r : policy_check(policy, err);
+	if (r == 0)
+		r = policy_check(policy, err);
+	return r < 0 || !config ? r : policy_within(policy, &config->ceilings, err);
 }
 
 /* ---- files ---- */
@@ -236,8 +277,8 @@ static int parse_files(struct request *ret, json_t *object, struct sbx_err *err)
 	return 0;
 }
 
-static int parse(struct request *ret, const json_t *const found[KEYS],
-		 struct sbx_err *err)
+static int parse(struct request *ret, const struct config *config,
+		 const json_t *const found[KEYS], struct sbx_err *err)
 {
 	struct execution_request *x = &ret->execution;
 
@@ -272,10 +313,16 @@ static int parse(struct request *ret, const json_t *const found[KEYS],
 		if (r < 0)
 			return r;
 	}
-	return set_policy(&ret->policy, found, err);
+	return set_policy(&ret->policy, config, found, err);
 }
 
 int request_parse(json_t *object, struct request *ret, struct sbx_err *err)
+{
+	return request_parse_with(object, NULL, ret, err);
+}
+
+int request_parse_with(json_t *object, const struct config *config, struct request *ret,
+		       struct sbx_err *err)
 {
 	const json_t *found[KEYS] = { NULL };
 	int r;
@@ -288,7 +335,7 @@ int request_parse(json_t *object, struct request *ret, struct sbx_err *err)
 	ret->object = json_incref(object);
 	r = find_keys(object, found, err);
 	if (r == 0)
-		r = parse(ret, found, err);
+		r = parse(ret, config, found, err);
 	if (r < 0)
 		request_clear(ret);
 	return r;

@@ -6,11 +6,13 @@
 
 #include <jansson.h>
 
+#include "daemon/config.h"
 #include "engine/engine.h"
 
 /* {"code": str,			required; "" is a program too
  *  "filename": str,			for tracebacks, default "<program>"
- *  "preset": str,			default "strict"
+ *  "preset": str,			default: the configuration's defaults, "strict" without one
+ *  "template": str,			interpreter and preloads by their name in the configuration
  *  "policy": {field: value} or str	object, or the text of a JSON or YAML document, over the preset
  *  "settings": [[key, text], ...]	as --set, over both
  *  "cwd": str,				the caller's working directory, absolute
@@ -31,6 +33,9 @@ struct request {
 
 /* 0 or -errno, err filled (USAGE, POLICY). On failure *ret is cleared. */
 int request_parse(json_t *object, struct request *ret, struct sbx_err *err);
+/* Under a configuration: its defaults, templates and ceilings (stage CEILING). */
+int request_parse_with(json_t *object, const struct config *config, struct request *ret,
+		       struct sbx_err *err);
 void request_clear(struct request *request); /* takes a zeroed one */
 
 #define REQUEST_MAX (24u << 20) /* bytes of JSON text */

@@ -64,8 +64,14 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	if (!engine)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "engine");
 	engine->loop = loop;
+	r = admission_new(loop, &engine->admission);
+	if (r < 0) {
+		free(engine);
+		return err_set(err, SBX_AT_ENGINE, -r, "engine");
+	}
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
+		admission_free(&engine->admission);
 		free(engine);
 		return r;
 	}
@@ -98,6 +104,7 @@ void engine_free(struct engine **e)
 		pool_free(&engine->pools[i]);
 	for (size_t i = 0; i < ENGINE_FILTERS; i++)
 		buf_free(&engine->filters[i]);
+	admission_free(&engine->admission);
 	traffic_free(&engine->traffic);
 	resolver_free(&engine->resolver);
 	call_queue_free(&engine->host.mover);
@@ -108,6 +115,11 @@ void engine_free(struct engine **e)
 struct loop *engine_loop(struct engine *engine)
 {
 	return engine->loop;
+}
+
+struct admission *engine_admission(struct engine *engine)
+{
+	return engine->admission;
 }
 
 int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
@@ -230,7 +242,8 @@ json_t *engine_health(struct engine *engine)
 
 	for (size_t i = 0; i < engine->pool_count; i++)
 		(void)json_array_append_new(templates, pool_health(engine->pools[i]));
-	return json_pack("{s:s,s:o,s:i,s:s}", "status", "ok", "templates", templates,
+	return json_pack("{s:s,s:o,s:i,s:s,s:o}", "status", "ok", "templates", templates,
 			 "running", (int)engine->execution_count, "limits",
-			 cgroup_name(&engine->host.hello.cgroup));
+			 cgroup_name(&engine->host.hello.cgroup), "admission",
+			 admission_describe(engine->admission));
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include "base/loop.h"
+#include "engine/admission.h"
 #include "policy/policy.h"
 
 struct engine;
@@ -61,6 +62,7 @@ struct execution_request {
 	bool stdin_open;                    /* more will come by execution_stdin() */
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
+	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
 	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
 };
 
@@ -81,6 +83,7 @@ void execution_cancel(
 const char *execution_id(const struct execution *execution);
 
 struct loop *engine_loop(struct engine *engine);
+struct admission *engine_admission(struct engine *engine); /* admission.h */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */

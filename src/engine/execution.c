@@ -37,6 +37,7 @@ void execution_release(struct execution *x)
 		x->engine->execution_count--;
 	}
 	pool_forget(&x->take);
+	admission_done(&x->ticket);
 	loop_timer_cancel(&x->timer);
 	loop_timer_cancel(&x->now_timer);
 	network_free(&x->network);

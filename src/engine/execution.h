@@ -37,6 +37,7 @@ struct execution {
 	struct grant *grants;
 	size_t grant_count;
 	struct pool *pool;
+	struct admission_ticket *ticket;
 	struct pool_take *take;
 	struct worker *worker;
 	unsigned answers; /* of the init, still to come */

@@ -10,7 +10,6 @@
 #include "zygote/pool.h"
 
 #define ENGINE_POOLS_MAX 32u
-#define ENGINE_EXECUTIONS_MAX 1024u
 #define ENGINE_FILTERS 32u
 
 struct engine {
@@ -20,6 +19,7 @@ struct engine {
 	size_t pool_count;
 	struct execution *executions;
 	size_t execution_count;
+	struct admission *admission;
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct resolver *resolver;

@@ -52,6 +52,23 @@ static void on_worker(void *arg, struct worker *worker, const struct sbx_err *er
 		execution_fault(x, &mine);
 }
 
+/* Only now: a pool that nobody takes from may be given up at any time. */
+static int take_worker(struct execution *x, struct sbx_err *err)
+{
+	int r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool, err);
+
+	return r < 0 ? r : pool_take(x->pool, on_worker, x, &x->take, err);
+}
+
+static void on_admitted(void *arg)
+{
+	struct execution *x = arg;
+	struct sbx_err err = { 0 };
+
+	if (x->state == QUEUED && take_worker(x, &err) < 0)
+		execution_fault(x, &err);
+}
+
 static int check_code(const char *code, size_t len, struct sbx_err *err)
 {
 	json_t *text;
@@ -286,11 +303,7 @@ static int prepare(struct execution *x, struct sbx_err *err)
 	x->python = strdup(python);
 	if (!x->python)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	r = resolve_grants(x, err);
-	if (r == 0)
-		r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool,
-				err);
-	return r;
+	return resolve_grants(x, err);
 }
 
 int engine_submit(struct engine *engine, const struct execution_request *request,
@@ -305,9 +318,6 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	r = check_code(request->code, request->code_len, err);
 	if (r < 0)
 		return r;
-	if (engine->execution_count >= ENGINE_EXECUTIONS_MAX)
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u runs are under way",
-			       ENGINE_EXECUTIONS_MAX);
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
@@ -330,7 +340,11 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 		return 0;
 	}
 	if (r == 0)
-		r = pool_take(x->pool, on_worker, x, &x->take, err);
+		r = admission_ask(engine->admission, ADMISSION_RUN, request->caller,
+				  (uint64_t)x->policy.max_memory_mb << 20, on_admitted, x,
+				  &x->ticket, err);
+	if (r > 0)
+		r = take_worker(x, err);
 	if (r < 0) {
 		execution_release(x);
 		return r;

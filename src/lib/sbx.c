@@ -695,13 +695,15 @@ int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err
 
 int sbx_open(struct sbx **ret_box, const struct sbx_options *options, struct sbx_err *err)
 {
+	struct spawn_options spawn = { .door = true, .journal_fd = -1 };
 	struct spawned spawned;
 	int r;
 
 	if (!ret_box || (options && options->flags != 0))
 		return err_set(err, SBX_AT_USAGE, 0,
 			       "sbx_open: no place for the handle, or an unknown flag");
-	r = spawn_broker(options ? options->binary : NULL, -1, true, &spawned, err);
+	spawn.binary = options ? options->binary : NULL;
+	r = spawn_broker(&spawn, &spawned, err);
 	return r < 0 ? r : sbx_over(&spawned, ret_box, err);
 }
 
