@@ -2,7 +2,7 @@
  * Purpose: the head of a journal (heads.h): text, keyed hash, signature.
  * Process: the engine, threads of the journal. Trusts: the key; no text.
  * Invariants: a head has one text only: what is parsed must come out as it went in. */
-#include "journal/heads.h"
+#include "journal/internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,9 +48,9 @@ size_t head_format(const struct head *head, char ret[HEAD_TEXT_MAX])
 
 	at = (size_t)snprintf(ret, HEAD_TEXT_MAX,
 			      "sandbox-journal 1\nid %s\ncommit %" PRIu64
-			      "\nat_us %" PRId64 "\nsynced_us %" PRId64
+			      "\nat_us %" PRId64 "\nsynced %" PRId64 " %" PRId64
 			      "\nmeta %s\nsearch %" PRId64 " %s\n",
-			      head->id, head->commit, head->at_us, head->synced_us,
+			      head->id, head->commit, head->at_us, head->synced_executions, head->synced_verdicts,
 			      hex(head->meta, a), head->indexed, hex(head->index, b));
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		const struct head_table *table = &head->tables[i];
@@ -104,21 +104,22 @@ int head_parse(const char *text, size_t len, struct head *ret)
 	struct head head = { 0 };
 	const char *at = copy;
 	unsigned long long commit;
-	long long at_us, synced_us, indexed;
+	long long at_us, executions, verdicts, indexed;
 
 	if (len >= sizeof(copy) || memchr(text, '\0', len))
 		return -EBADMSG;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
 	if (sscanf(at,
-		   "sandbox-journal 1\nid %32s\ncommit %llu\nat_us %lld\nsynced_us "
-		   "%lld\nmeta %64s\nsearch %lld %64s\n",
-		   head.id, &commit, &at_us, &synced_us, meta, &indexed, index) != 7 ||
+		   "sandbox-journal 1\nid %32s\ncommit %llu\nat_us %lld\nsynced "
+		   "%lld %lld\nmeta %64s\nsearch %lld %64s\n",
+		   head.id, &commit, &at_us, &executions, &verdicts, meta, &indexed, index) != 8 ||
 	    !unhex(meta, head.meta) || !unhex(index, head.index))
 		return -EBADMSG;
 	head.commit = commit;
 	head.at_us = at_us;
-	head.synced_us = synced_us;
+	head.synced_executions = executions;
+	head.synced_verdicts = verdicts;
 	head.indexed = indexed;
 	for (size_t i = 0; i < 7 && at; i++)
 		at = (at = strchr(at, '\n')) ? at + 1 : NULL;
@@ -266,4 +267,29 @@ int head_meta(sqlite3 *db, unsigned char ret[CHAIN_BYTES])
 	if (r == 0)
 		chain_mac(NULL, "meta", all.data ? all.data : "", all.len, ret);
 	return r;
+}
+
+int head_describe(const struct journal *journal, json_t **ret, struct sbx_err *err)
+{
+	unsigned char signature[HEAD_SIGNATURE_BYTES];
+	char hex_signature[2 * sizeof(signature) + 1], public[HEX + 1];
+	char text[HEAD_TEXT_MAX];
+	struct head head;
+	sqlite3 *db = NULL;
+	int r = store_open_reader(journal, &db, err);
+
+	if (r == 0)
+		r = head_load(db, &journal->keys, &head, text, err);
+	(void)sqlite3_close(db);
+	if (r == 0 && head_sign(&journal->keys, text, strlen(text), signature) < 0)
+		r = err_set(err, SBX_AT_JOURNAL, EIO, "journal: signing");
+	if (r < 0)
+		return r;
+	(void)sodium_bin2hex(hex_signature, sizeof(hex_signature), signature,
+			     sizeof(signature));
+	*ret = json_pack("{s:s,s:s,s:s,s:I,s:I}", "head", text, "signature",
+			 hex_signature, "public_key", hex(journal->keys.public, public),
+			 "commit", (json_int_t)head.commit, "at_us",
+			 (json_int_t)head.at_us);
+	return *ret ? 0 : err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
 }

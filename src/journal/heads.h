@@ -21,7 +21,8 @@ struct head {
 	char id[33];
 	uint64_t commit;
 	int64_t at_us;
-	int64_t synced_us;               /* what is older was on disk, objects too */
+	/* Rows up to these were on disk, their objects too. */
+	int64_t synced_executions, synced_verdicts;
 	unsigned char meta[CHAIN_BYTES]; /* of the rows of `meta` */
 	int64_t indexed; /* verdicts up to this seq are in the search index */
 	unsigned char index[CHAIN_BYTES]; /* sum of its rows */

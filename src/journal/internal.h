@@ -27,7 +27,8 @@ struct journal_sample {
 struct live;
 struct job;
 struct redact;
-struct journal_reader; /* query.c */
+struct rows;
+struct journal_reader;
 
 /* An object that is written and not yet synced. */
 struct unsynced {
@@ -53,20 +54,23 @@ struct journal {
 	/* the loop's */
 	struct live *live[256]; /* executions under way, by the first byte of their ids */
 	struct journal_watch *watches;
-	struct journal_reader *reader; /* journal_close() calls reader_free() on it */
+	struct journal_reader *reader; /* query.c's */
 	struct loop_io *io;
 	uint64_t recorded, failed;
 	char last_error[256];
 
 	/* shared: lock */
 	pthread_mutex_t lock;
-	pthread_cond_t work,
-		room;             /* for the writer; for who waits for a job to be done */
+	pthread_cond_t work, room, tick; /* the writer; who waits for a job; the keeper */
 	struct job *first, *last; /* to be written */
 	struct job *done, *done_last; /* written: for the loop */
 	size_t waiting, waiting_bytes;
-	bool closing, committed, dirty;
-	uint64_t synced_us, busy_us; /* wall clock; the last batch */
+	bool closing;
+	bool committed;	   /* since the loop last looked */
+	bool dirty;	   /* committed and not synced */
+	uint64_t written_bytes; /* since the last checkpoint, about */
+	/* The last rows that were committed, and those that are on disk. */
+	int64_t written_executions, written_verdicts, synced_executions, synced_verdicts;
 	struct unsynced *unsynced;
 	size_t unsynced_count;
 	bool unsynced_lost; /* more than are remembered: all is synced */
@@ -74,8 +78,9 @@ struct journal {
 
 	int event_fd;
 	bool threads;
+	struct rows *rows; /* the writer's; journal_open()'s before there is one */
 	pthread_t writer, keeper;
-	sqlite3 *db; /* the writer's; journal_open()'s before there is a writer */
+	sqlite3 *db; /* of rows */
 };
 
 /* ---- query.c ---- */
@@ -90,6 +95,8 @@ void store_close(struct journal *journal);
 /* A connection that only reads, with every limit and defence set; the caller's to close. Each
  * thread has one of its own. */
 int store_open_reader(const struct journal *journal, sqlite3 **ret, struct sbx_err *err);
+/* One for checkpoints. */
+int store_open_keeper(const struct journal *journal, sqlite3 **ret, struct sbx_err *err);
 /* Whether the engine of this start (starts.seq) still has the journal open: what it began and
  * did not end is running, else lost. */
 bool store_is_alive(const struct journal *journal, int64_t start);
@@ -130,12 +137,16 @@ struct journal_verify {
  * "rows": {table: n}, "objects": n, "signatures": n, "head": text, "seconds": x}; new ref. */
 int verify_run(const struct journal *journal, const struct journal_verify *what,
 	       const int *stop, json_t **ret, struct sbx_err *err);
-/* {"head": text to note, "signature": hex, "public_key": hex, "at_us", "commit"}; a signed head is
- * made by the writer if the latest is not of the latest commit. New ref. */
+/* {"head": text to note, "signature": hex, "public_key": hex, "at_us", "commit"}, signed here and
+ * now; new ref. */
 int head_describe(const struct journal *journal, json_t **ret, struct sbx_err *err);
 /* keep_days and keep_bytes as in the options; hands the work to the writer and comes back when
  * done. {"executions": n removed, "rows": n, "objects": n, "bytes": n freed}; new ref. */
 int prune_run(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
 	      const int *stop, json_t **ret, struct sbx_err *err);
+/* The same, but nothing is removed: {"executions": n that would go at most, "before": seconds since
+ * 1970 or null}; new ref. */
+int prune_look(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
+	       json_t **ret, struct sbx_err *err);
 
 #endif

@@ -32,7 +32,8 @@ struct journal_options {
 	enum journal_durability durability;
 	bool required; /* for who asks journal_is_required(); the journal itself does not */
 	bool read_only;      /* nothing is made or written; only journal_query() */
-	const char *key;     /* path; NULL: dir/journal.key, made if there is none */
+	const char *key;           /* path; NULL: dir/journal.key, made if there is none */
+	int key_fd; /* above 0: the key is read from it instead */
 	uint32_t keep_days;  /* 0: JOURNAL_KEEP_DAYS; UINT32_MAX: for ever */
 	uint64_t keep_bytes; /* 0: JOURNAL_KEEP_BYTES; UINT64_MAX: any */
 	const char *const *redact; /* patterns, docs/journal.md */
@@ -71,7 +72,7 @@ struct journal_begin {
 int journal_begin(struct journal *journal, const struct journal_begin *begin,
 		  journal_fn fn, void *arg);
 /* The whole result (docs/api.md), right before the caller is told; samples and files that
- * were handed in go with it. */
+ * were handed in go with it. The result is kept, and must not be changed, until fn is called. */
 int journal_end(struct journal *journal, const json_t *result, journal_fn fn, void *arg);
 /* Of an execution that was begun. Dropped, and counted in the verdict, when too many wait. */
 void journal_sample(struct journal *journal, const char *id, uint64_t at_ms,

@@ -159,9 +159,11 @@ static int use_again(struct journal *journal, const unsigned char *name, const c
 
 	if (fstatat(journal->objects_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (journal->durability == JOURNAL_FULL &&
-	    store_now_us() - (int64_t)st.st_mtim.tv_sec * 1000000 < FRESH_US)
+	if (store_now_us() - (int64_t)st.st_mtim.tv_sec * 1000000 >= FRESH_US)
+		return 0;
+	if (journal->durability == JOURNAL_FULL)
 		return sync_object(journal, name);
+	remember(journal, name);
 	return 0;
 }
 
@@ -254,7 +256,8 @@ static bool name_of(const char *folder, const char *file,
 
 	if (strlen(folder) != 2 || strlen(file) != NAME_HEX - 2)
 		return false;
-	(void)snprintf(hex, sizeof(hex), "%s%s", folder, file);
+	memcpy(hex, folder, 2);
+	memcpy(hex + 2, file, NAME_HEX - 1);
 	for (const char *at = hex; *at; at++)
 		if (*at >= 'A' && *at <= 'F')
 			return false;

@@ -423,7 +423,8 @@ static int answer_verify(struct question *question)
 static int answer_prune(struct question *question)
 {
 	static const char *const keys[] = { "keep_days", "keep_bytes", "dry_run", NULL };
-	int64_t days = UINT32_MAX, bytes = INT64_MAX;
+	struct journal *journal = question->journal;
+	int64_t days = UINT32_MAX, bytes = -1; /* -1: any */
 	bool by_days = false, by_bytes = false, dry = false;
 	json_t *row = NULL;
 	int r = filter_known(question, keys);
@@ -437,13 +438,15 @@ static int answer_prune(struct question *question)
 	if (r == 0)
 		r = filter_flag(question, "dry_run", &dry);
 	/* Without a word about either, both as they are configured. */
-	if (r == 0 && !by_days && !by_bytes)
-		days = bytes = 0;
-	else if (!by_bytes)
-		bytes = -1;
+	if (!by_days && !by_bytes) {
+		days = journal->keep_days;
+		bytes = (int64_t)journal->keep_bytes;
+	}
 	if (r == 0)
-		r = prune_run(question->journal, (uint32_t)days, (uint64_t)bytes,
-			      question_stop(question), &row, question->err);
+		r = dry ? prune_look(journal, (uint32_t)days, (uint64_t)bytes, &row,
+				     question->err)
+			: prune_run(journal, (uint32_t)days, (uint64_t)bytes,
+				    question_stop(question), &row, question->err);
 	return r < 0 ? r : question_emit(question, row);
 }
 

@@ -172,6 +172,14 @@ int store_open_reader(const struct journal *journal, sqlite3 **ret, struct sbx_e
 	return r;
 }
 
+int store_open_keeper(const struct journal *journal, sqlite3 **ret, struct sbx_err *err)
+{
+	int r = open_database(journal, SQLITE_OPEN_READWRITE, ret, err);
+
+	return r == 0 ? run_sql(*ret, "PRAGMA wal_autocheckpoint = 0;", "settings", err)
+		      : r;
+}
+
 static int open_writer(struct journal *journal, struct sbx_err *err)
 {
 	int r = open_database(journal, SQLITE_OPEN_READWRITE, &journal->db, err);

@@ -344,13 +344,13 @@ class Lease:
     def __init__(self, recorded: bool = True) -> None:
         """recorded: on a server whose programs go into the default journal."""
         self._recorded = recorded
-        self._shared = _shared[recorded]
+        self._shared = _of(recorded)
         self._shared.enter()
 
     def client(self) -> Client:
         """Starts the server if it does not run (any more). Raises :class:`SandboxError`."""
-        if self._shared is not _shared[self._recorded]:  # in a forked child: another server
-            self._shared = _shared[self._recorded]
+        if self._shared is not _of(self._recorded):  # in a forked child: another server
+            self._shared = _of(self._recorded)
             self._shared.enter()
         return self._shared.client()
 
@@ -363,32 +363,33 @@ class Lease:
 
     def release(self) -> None:
         """To be called once. The server lingers. Takes no lock: fit for a finalizer."""
-        if self._shared is _shared[self._recorded]:
+        if self._shared is _of(self._recorded):
             self._shared.leave()
 
     def end(self) -> None:
         """After release(): the server does not linger if nobody else uses it."""
-        if self._shared is _shared[self._recorded]:
+        if self._shared is _of(self._recorded):
             self._shared.stop_if_unused()
 
 
-def _make_shared() -> dict[bool, _Shared]:
-    return {recorded: _Shared(recorded) for recorded in (True, False)}
+_shared = _Shared(True)
+_unrecorded = _Shared(False)
 
 
-_shared = _make_shared()
+def _of(recorded: bool) -> _Shared:
+    return _shared if recorded else _unrecorded
 
 
 def shutdown() -> None:
     """Ends the servers now, whoever uses them; the next program starts a new one."""
-    for shared in _shared.values():
-        shared.stop()
+    _shared.stop()
+    _unrecorded.stop()
 
 
 def _after_fork() -> None:
-    global _shared
-    servers = [shared.server for shared in _shared.values()]
-    _shared = _make_shared()
+    global _shared, _unrecorded
+    servers = (_shared.server, _unrecorded.server)
+    _shared, _unrecorded = _Shared(True), _Shared(False)
     for server in servers:
         if server is not None:
             server.disown()
