@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "journal/question.h"
@@ -21,6 +22,9 @@ struct follower {
 	int64_t seen[STREAMS];
 	sqlite3_stmt *statements[STREAMS];
 	int64_t version; /* of the data; -1: not asked yet */
+	int64_t heads_s; /* 0: no heads */
+	time_t head_at;
+	int64_t head_version;
 };
 
 static const char *const tables[STREAMS] = {
@@ -171,6 +175,26 @@ static int step(struct question *question, struct follower *f)
 	return r;
 }
 
+/* A head for who keeps it elsewhere, where something has come since the last. */
+static int head(struct question *question, struct follower *f)
+{
+	struct timespec now;
+	json_t *row = NULL;
+	int r;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	if (f->version == f->head_version ||
+	    (f->head_at != 0 && now.tv_sec - f->head_at < f->heads_s))
+		return 0;
+	f->head_at = now.tv_sec;
+	f->head_version = f->version;
+	r = head_describe(question->journal, &row, question->err);
+	if (r < 0)
+		return r;
+	(void)json_object_set_new(row, "record", json_string("head"));
+	return question_emit(question, row);
+}
+
 /* From the newest record on, or from the execution after "after" on. */
 static int begin(struct question *question, struct follower *f)
 {
@@ -202,9 +226,10 @@ static int begin(struct question *question, struct follower *f)
 
 int answer_follow(struct question *question)
 {
-	static const char *const keys[] = { "status", "session", "event",
-					    "caller", "after",   NULL };
-	struct follower f = { .version = -1 };
+	static const char *const keys[] = { "status", "session", "event", "caller",
+					    "after",  "heads",   NULL };
+	struct follower f = { .version = -1, .head_version = -1 };
+	bool heads;
 	int r = filter_known(question, keys);
 
 	question_without_deadline(question);
@@ -217,6 +242,8 @@ int answer_follow(struct question *question)
 	if (r == 0)
 		r = filter_text(question, "caller", 200, &f.caller);
 	if (r == 0)
+		r = filter_number(question, "heads", 1, 30 * 86400, &f.heads_s, &heads);
+	if (r == 0)
 		r = begin(question, &f);
 	/* Whoever asked may begin what is to be followed. */
 	if (r == 0)
@@ -225,6 +252,8 @@ int answer_follow(struct question *question)
 		r = prepare(question, &f);
 	while (r == 0) {
 		r = step(question, &f);
+		if (r == 0 && f.heads_s > 0)
+			r = head(question, &f);
 		if (r == 0)
 			r = question_pause(question, QUESTION_FOLLOW_MS);
 	}

@@ -30,8 +30,8 @@ int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err
 int sbx_request_check(const struct sbx_request *request, struct sbx_err *err);
 
 /* ---- journal_dir.c; any thread ---- */
-/* As root /var/lib/interpreter-sandbox/journal, else below XDG_STATE_HOME or
- * HOME/.local/state. 0, -ENOENT, -ENAMETOOLONG. */
+/* SANDBOX_JOURNAL, else as root /var/lib/interpreter-sandbox/journal, else below
+ * XDG_STATE_HOME or HOME/.local/state. 0, -ENOENT, -ENAMETOOLONG. */
 int journal_dir_default(char *ret, size_t size);
 /* dir: NULL for the default. make_it: with mode 0700, and what is missing above it. *ret_fd is
  * the caller's. -ENOENT: there is none. Errors have the stage USAGE or JOURNAL. */

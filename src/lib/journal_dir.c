@@ -19,9 +19,12 @@ int journal_dir_default(char *ret, size_t size)
 {
 	const char *state = secure_getenv("XDG_STATE_HOME"),
 		   *home = secure_getenv("HOME");
+	const char *named = secure_getenv("SANDBOX_JOURNAL");
 	int n;
 
-	if (geteuid() == 0)
+	if (named && *named)
+		n = snprintf(ret, size, "%s", named);
+	else if (geteuid() == 0)
 		n = snprintf(ret, size, "/var/lib/interpreter-sandbox/journal");
 	else if (state && state[0] == '/')
 		n = snprintf(ret, size, "%s/interpreter-sandbox/journal", state);
