@@ -42,6 +42,8 @@ int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
 		   struct sbx_err *err)
 {
 	const struct request_rules rules = { .defaults = auth_defaults(ex->auth),
+					     .ceilings = { auth_ceilings(ex->auth),
+							   ex->caller.ceilings },
 					     .template = use_template,
 					     .arg = ex };
 	int r = request_parse(object, &rules, ret, err);
@@ -312,7 +314,7 @@ static const struct route_answer file_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer content_answers[] = {
-	{ 200, "application/octet-stream", NULL, "The file, as an attachment." },
+	{ 200, "*/*", NULL, "The file, as an attachment." },
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer stop_answers[] = {

@@ -239,7 +239,7 @@ static const struct route_answer page_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer asset_answers[] = {
-	{ 200, "application/octet-stream", NULL, "A file of the page." },
+	{ 200, "*/*", NULL, "A file of the page." },
 	{ 0, NULL, NULL, NULL },
 };
 

@@ -52,7 +52,8 @@ struct broker {
 	struct claim claim;
 	int engine_pidfd;
 	int sync_fd, mover_fd;
-	bool has_door, has_listener; /* the role's descriptors that were given */
+	bool has_door, has_journal; /* the role's descriptors that were given */
+	int listener_count;         /* from ROLE_LISTENERS_FD on */
 };
 
 /* ---- which instance we are ---- */
@@ -514,6 +515,8 @@ static void *mover_thread(void *arg)
 
 /* ---- the engine's start ---- */
 
+#define HIGH_FD 128 /* above every number of a role */
+
 /* Moves descriptors to the numbers of the role; `from` may overlap with them. */
 static int place_fds(const int *from, const int *to, size_t count)
 {
@@ -521,7 +524,7 @@ static int place_fds(const int *from, const int *to, size_t count)
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 32);
+		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, HIGH_FD);
 		if (from[i] >= 0 && high[i] < 0)
 			return -errno;
 	}
@@ -558,9 +561,9 @@ static void keep_environment(char **ret, size_t size)
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 				   int binary)
 {
-	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1,
-			     b->has_listener ? ROLE_LISTEN_FD : -1, sync_fd, mover_fd };
-	const int to[] = { ROLE_DOOR_FD, ROLE_LISTEN_FD, ROLE_BROKER_FD, ROLE_MOVER_FD };
+	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1, sync_fd, mover_fd,
+			     b->has_journal ? ROLE_JOURNAL_FD : -1 };
+	const int to[] = { ROLE_DOOR_FD, ROLE_BROKER_FD, ROLE_MOVER_FD, ROLE_JOURNAL_FD };
 	char *const argv[] = { "sandbox", "--role=engine", NULL };
 	char *environment[8];
 	struct sbx_err err = { 0 };
@@ -568,9 +571,11 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 
 	keep_environment(environment, sizeof(environment) / sizeof(environment[0]));
 
-	exe = fcntl(binary, F_DUPFD_CLOEXEC, 64);
+	exe = fcntl(binary, F_DUPFD_CLOEXEC, HIGH_FD);
 	if (exe < 0 || place_fds(from, to, 4) < 0 ||
-	    syscall(SYS_close_range, ROLE_MOVER_FD + 1, 63, 0) < 0)
+	    syscall(SYS_close_range, ROLE_JOURNAL_FD + 1, ROLE_LISTENERS_FD - 1, 0) < 0 ||
+	    syscall(SYS_close_range, ROLE_LISTENERS_FD + b->listener_count, HIGH_FD - 1,
+		    0) < 0)
 		_exit(126);
 	/* No terminal to read keys from, none to push them into. */
 	(void)setsid();
@@ -631,7 +636,8 @@ static int start_engine(struct broker *b, struct sbx_err *err)
 	/* They are the engine's from here on: its end of file is the command's doing, not
 	 * ours. */
 	(void)close(ROLE_DOOR_FD);
-	(void)close(ROLE_LISTEN_FD);
+	for (int i = 0; i < b->listener_count; i++)
+		(void)close(ROLE_LISTENERS_FD + i);
 	return 0;
 }
 
@@ -694,11 +700,16 @@ int broker_main(int argc, char **argv)
 	(void)umask(
 		022); /* what the view and the groups are made with is read by the engine's uid */
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (syscall(SYS_close_range, ROLE_LISTEN_FD + 1, ~0u, 0) < 0)
+	while (b.listener_count < ROLE_LISTENERS_MAX &&
+	       fcntl(ROLE_LISTENERS_FD + b.listener_count, F_GETFD) >= 0)
+		b.listener_count++;
+	if (syscall(SYS_close_range, ROLE_LIFELINE_FD + 1, ROLE_MOVER_FD, 0) < 0 ||
+	    syscall(SYS_close_range, ROLE_JOURNAL_FD + 1, ROLE_LISTENERS_FD - 1, 0) < 0 ||
+	    syscall(SYS_close_range, ROLE_LISTENERS_FD + b.listener_count, ~0u, 0) < 0)
 		return 125;
 	(void)fcntl(ROLE_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
 	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 ||
-	    occupy(ROLE_LISTEN_FD, &b.has_listener) < 0)
+	    occupy(ROLE_JOURNAL_FD, &b.has_journal) < 0)
 		return 125;
 	b.hello.root = is_root();
 	b.hello.starter_uid = getuid();

@@ -23,6 +23,7 @@
 #define OUT_LOW (256u << 10)
 
 struct door {
+	struct service *service;
 	struct engine *engine;
 	int fd;
 	struct loop_io *io;
@@ -42,6 +43,7 @@ static void door_close(struct door *door)
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
+	service_stop_forget(door->service);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -177,6 +179,36 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 /* ---- from the command ---- */
 
+static int set_template(void *arg, const char *name, struct sbx_policy *policy)
+{
+	return config_set_template(arg, name, policy);
+}
+
+/* Under the configuration, if the command gave one: its defaults, templates and ceilings. */
+static int parse_request(struct door *door, json_t *object, struct request *ret,
+			 struct sbx_err *err)
+{
+	const struct config *config = service_config(door->service);
+	const struct request_rules rules = { .defaults = &config->defaults,
+					     .template = set_template,
+					     .arg = (void *)(uintptr_t)config };
+	int r;
+
+	if (!config->set)
+		return request_parse(object, NULL, ret, err);
+	r = request_parse(object, &rules, ret, err);
+	if (r < 0)
+		return r;
+	if (ret->session || ret->detach)
+		r = err_set(err, SBX_AT_USAGE, 0,
+			    "request: there are no sessions, and none is detached, here");
+	if (r == 0)
+		r = policy_within(&ret->policy, &config->ceilings, err);
+	if (r < 0)
+		request_clear(ret);
+	return r;
+}
+
 static void run(struct door *door, const char *data, size_t len)
 {
 	struct execution_sink sink = { .output = on_output,
@@ -191,7 +223,7 @@ static void run(struct door *door, const char *data, size_t len)
 	struct sbx_err err = { 0 };
 	int r;
 
-	r = object ? request_parse(object, NULL, &request, &err)
+	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
@@ -205,6 +237,38 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+}
+
+/* The first time the listeners follow, and then nobody has to wait to connect. */
+static void configure(struct door *door, const char *data, size_t len)
+{
+	bool first = !service_config(door->service)->set;
+	_cleanup_free_ char *restart = NULL;
+	struct sbx_err err = { 0 };
+
+	if (service_configure(door->service, data, len, &restart, &err) < 0) {
+		put(door, DOOR_ERROR, &err, sizeof(err));
+		return;
+	}
+	put(door, DOOR_CONFIG_DONE, restart, strlen(restart));
+	if (first)
+		put(door, DOOR_READY, NULL, 0);
+}
+
+static void on_stopped(void *arg)
+{
+	put(arg, DOOR_STOPPED, NULL, 0);
+}
+
+static bool stop(struct door *door, const char *data, size_t len)
+{
+	struct door_stop how;
+
+	if (len != sizeof(how))
+		return false;
+	memcpy(&how, data, sizeof(how));
+	service_stop(door->service, how.grace_ms, on_stopped, door);
+	return true;
 }
 
 /* False: not to be understood. */
@@ -227,6 +291,14 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		if (door->execution)
 			execution_stdin_close(door->execution);
 		return true;
+	case DOOR_CONFIG:
+		configure(door, data, len);
+		return true;
+	case DOOR_STOP:
+		return stop(door, data, len);
+	case DOOR_PING:
+		put(door, DOOR_PONG, NULL, 0);
+		return true;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -238,7 +310,18 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 
 static size_t frame_max(uint32_t type)
 {
-	return type == DOOR_RUN ? REQUEST_MAX : type == DOOR_STDIN ? DOOR_CHUNK : 0;
+	switch (type) {
+	case DOOR_RUN:
+		return REQUEST_MAX;
+	case DOOR_CONFIG:
+		return CONFIG_FRAME_MAX;
+	case DOOR_STDIN:
+		return DOOR_CHUNK;
+	case DOOR_STOP:
+		return sizeof(struct door_stop);
+	default:
+		return 0;
+	}
 }
 
 /* 1: one was taken, 0: not all of it is there, -errno. */
@@ -283,18 +366,21 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
+int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
 	      struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
-		*door = (struct door){
-			.engine = engine, .fd = fd, .closed = closed, .arg = arg
-		};
+		*door = (struct door){ .service = service,
+				       .engine = service_engine(service),
+				       .fd = fd,
+				       .closed = closed,
+				       .arg = arg };
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
-		r = loop_add(engine_loop(engine), fd, EPOLLIN, on_io, door, &door->io);
+		r = loop_add(engine_loop(door->engine), fd, EPOLLIN, on_io, door,
+			     &door->io);
 	}
 	if (r < 0) {
 		free(door);

@@ -18,7 +18,7 @@
 #include "daemon/broker.h"
 #include "daemon/door.h"
 #include "daemon/engine_main.h"
-#include "daemon/http.h"
+#include "daemon/service.h"
 #include "jail/caps.h"
 #include "jail/filter.h"
 #include "jail/seccomp.h"
@@ -64,21 +64,12 @@ static int lock_in(struct sbx_err *err)
 	return r;
 }
 
-static int listen_unix(struct engine *engine, struct http **ret, struct sbx_err *err)
-{
-	const struct http_listener listener = { .fd = ROLE_LISTEN_FD, .kind = HTTP_UNIX };
-	int r = http_new(engine, NULL, ret, err);
-
-	return r < 0 ? r : http_listen(*ret, &listener, err);
-}
-
 static int serve(struct sbx_err *err)
 {
+	struct service *service = NULL;
 	struct engine *engine = NULL;
-	struct http *http = NULL;
 	struct loop *loop = NULL;
-	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0,
-	     listen = fcntl(ROLE_LISTEN_FD, F_GETFD) >= 0;
+	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0;
 	int r;
 
 	r = loop_new(&loop);
@@ -87,16 +78,16 @@ static int serve(struct sbx_err *err)
 	r = engine_new(loop, ROLE_BROKER_FD, ROLE_MOVER_FD, &engine, err);
 	if (r == 0)
 		r = lock_in(err);
+	if (r == 0)
+		r = service_new(engine, &service, err);
 	if (r == 0 && door)
-		r = door_open(engine, ROLE_DOOR_FD, on_door_closed, loop, err);
-	if (r == 0 && listen)
-		r = listen_unix(engine, &http, err);
+		r = door_open(service, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0) {
 		r = loop_run(loop);
 		if (r < 0)
 			(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
 	}
-	http_close(&http);
+	service_free(&service);
 	engine_free(&engine);
 	loop_free(loop);
 	return r;
@@ -114,7 +105,7 @@ int engine_main(int argc, char **argv)
 	(void)signal(SIGTERM, SIG_DFL);
 	(void)prctl(PR_SET_NAME, "sandbox-engine");
 	raise_files();
-	for (int fd = ROLE_DOOR_FD; fd <= ROLE_MOVER_FD; fd++)
+	for (int fd = ROLE_DOOR_FD; fd < ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (let_go_of_stdio() < 0 || serve(&err) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",

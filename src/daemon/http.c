@@ -25,6 +25,8 @@
 #include "base/fd.h"
 #include "daemon/http_internal.h"
 
+#define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+
 /* ---- libmicrohttpd on our loop ---- */
 
 static void on_ready(void *arg, uint32_t events);
@@ -203,6 +205,7 @@ static int start_daemon(struct listener *listener, int listen_fd, struct sbx_err
 	struct MHD_OptionItem tls[] = {
 		{ MHD_OPTION_HTTPS_MEM_CERT, 0, listener->certificate },
 		{ MHD_OPTION_HTTPS_MEM_KEY, 0, listener->key },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	const union MHD_DaemonInfo *info;
@@ -284,6 +287,8 @@ int http_listen(struct http *http, const struct http_listener *from, struct sbx_
 		listener->http = http;
 		r = set_rules(listener, from);
 	}
+	if (r == 0 && from->kind == HTTP_TCP)
+		r = engine_own_listener(http->engine, own_fd);
 	if (r < 0) {
 		fd_close(&own_fd);
 		free(listener);
@@ -344,6 +349,18 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 void http_stop(struct http *http)
 {
 	http->stopping = true;
+}
+
+void http_stop_listening(struct http *http)
+{
+	/* What waits to be accepted was connected before: it is taken first. */
+	for (struct listener *l = http->listeners; l; l = l->next) {
+		int fd;
+
+		(void)MHD_run(l->daemon);
+		fd = MHD_quiesce_daemon(l->daemon);
+		fd_close(&fd);
+	}
 }
 
 size_t http_busy(const struct http *http)

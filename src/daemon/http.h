@@ -60,6 +60,8 @@ int http_listen(struct http *http, const struct http_listener *listener,
 /* From now on /v1/health says 503 and nothing new is run; what runs goes on and is
  * answered. */
 void http_stop(struct http *http);
+/* Whoever connects from now on is refused, and may go elsewhere. Once. */
+void http_stop_listening(struct http *http);
 /* Requests whose answer is not whole yet, and runs. */
 size_t http_busy(const struct http *http);
 void http_close(struct http **http); /* sets NULL; takes a pointer to NULL */

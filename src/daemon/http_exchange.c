@@ -382,8 +382,15 @@ void exchange_problem_as(struct exchange *ex, int status, const char *name,
 
 	json_decref(object);
 	if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
-	    status == MHD_HTTP_SERVICE_UNAVAILABLE)
-		exchange_header(ex, "Retry-After", "1");
+	    status == MHD_HTTP_SERVICE_UNAVAILABLE) {
+		char after[16];
+
+		(void)snprintf(after, sizeof(after), "%u",
+			       ex->http ? admission_retry_after(
+						  engine_admission(ex->http->engine))
+					: 1);
+		exchange_header(ex, "Retry-After", after);
+	}
 	exchange_text(ex, status, TYPE_PROBLEM, text, len);
 }
 

@@ -113,7 +113,7 @@ struct exchange {
 	struct pair headers[HTTP_EXTRA_HEADERS];
 	struct MHD_Response *response; /* until it is queued */
 	int status;                    /* 0: not known yet */
-	bool early;                    /* decided before the body, told after it */
+	bool at_once;                  /* the answer does not wait for the body */
 	bool final_;                   /* the connection ends with it */
 	bool called, suspended, gone;
 	size_t sent;

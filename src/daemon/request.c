@@ -85,6 +85,67 @@ static int find_keys(json_t *object, size_t known, const json_t *found[KEYS],
 	return 0;
 }
 
+static bool covered(const struct policy_field *field, const struct policy_list *ceiling,
+		    const char *item)
+{
+	for (size_t i = 0; i < ceiling->count; i++)
+		if (field->covers ? field->covers(ceiling->items[i], item)
+				  : strcmp(ceiling->items[i], item) == 0)
+			return true;
+	return false;
+}
+
+static void lower_number(const struct policy_field *field, double *value, double ceiling)
+{
+	bool none = field->zero_is_none && *value == 0,
+	     no_ceiling = field->zero_is_none && ceiling == 0;
+
+	if (!no_ceiling && (none || *value > ceiling))
+		*value = ceiling;
+}
+
+/* All fields with a ceiling grow more permissive as they grow (table.c). */
+static void lower_to(struct sbx_policy *policy, const struct sbx_policy *ceilings)
+{
+	for (size_t i = 0; i < policy_field_count; i++) {
+		const struct policy_field *field = &policy_fields[i];
+		void *at = (char *)policy + field->offset;
+		const void *most = (const char *)ceilings + field->offset;
+		struct policy_list *list = at;
+		size_t kept = 0;
+
+		if (field->ignored || field->permissive <= 0)
+			continue;
+		switch (field->type) {
+		case POLICY_INT:
+			if (*(int64_t *)at > *(const int64_t *)most)
+				*(int64_t *)at = *(const int64_t *)most;
+			break;
+		case POLICY_NUMBER:
+			lower_number(field, at, *(const double *)most);
+			break;
+		case POLICY_BOOL:
+			*(bool *)at = *(bool *)at && *(const bool *)most;
+			break;
+		case POLICY_CHOICE:
+			if (*(int *)at > *(const int *)most)
+				*(int *)at = *(const int *)most;
+			break;
+		case POLICY_LIST:
+			for (size_t j = 0; j < list->count; j++)
+				if (covered(field, most, list->items[j]))
+					list->items[kept++] = list->items[j];
+				else
+					free(list->items[j]);
+			list->count = kept;
+			break;
+		case POLICY_STRING:
+		case POLICY_MAP:
+			break;
+		}
+	}
+}
+
 /* What the fields of a request are put over. */
 static int set_base(struct sbx_policy *policy, const struct request_rules *rules,
 		    const json_t *const found[KEYS], struct sbx_err *err)
@@ -100,6 +161,9 @@ static int set_base(struct sbx_policy *policy, const struct request_rules *rules
 		if (policy_copy(policy, rules->defaults) < 0)
 			r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	}
+	for (size_t i = 0; i < 2; i++)
+		if (r == 0 && rules && rules->ceilings[i] && !found[PRESET])
+			lower_to(policy, rules->ceilings[i]);
 	if (r < 0 || !found[TEMPLATE])
 		return r;
 	if (!is_text(found[TEMPLATE]))

@@ -38,6 +38,10 @@ struct request {
 /* What the server's configuration adds. */
 struct request_rules {
 	const struct sbx_policy *defaults; /* without "preset"; NULL: strict */
+	/* What is not asked for is never above them, so that a request that says nothing is
+	 * not refused; NULL: none. Whether what was asked for is within is another's
+	 * question. */
+	const struct sbx_policy *ceilings[2];
 	/* Sets python and preload. 0, -ENOENT. */
 	int (*template)(void *arg, const char *name, struct sbx_policy *policy);
 	void *arg;

@@ -65,6 +65,7 @@ void box_free(struct box **b)
 	if (!box)
 		return;
 	pool_forget(&box->take);
+	admission_done(&box->ticket);
 	loop_timer_cancel(&box->timer);
 	loop_timer_cancel(&box->now_timer);
 	network_free(&box->network);
@@ -638,13 +639,25 @@ static int prepare(struct box *box, struct sbx_err *err)
 	box->python = strdup(python);
 	if (!box->python)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	r = grants_resolve(box, err);
-	if (r == 0)
-		r = engine_pool(box->engine, &box->policy, box->python, box->walls,
-				&box->pool, err);
-	if (r == 0)
-		r = pool_take(box->pool, on_worker, box, &box->take, err);
-	return r;
+	return grants_resolve(box, err);
+}
+
+/* Only now: a pool that nobody takes from may be given up at any time. */
+static int take_worker(struct box *box, struct sbx_err *err)
+{
+	int r = engine_pool(box->engine, &box->policy, box->python, box->walls,
+			    &box->pool, err);
+
+	return r < 0 ? r : pool_take(box->pool, on_worker, box, &box->take, err);
+}
+
+static void on_admitted(void *arg)
+{
+	struct box *box = arg;
+	struct sbx_err err = { 0 };
+
+	if (box->state != BOX_ENDING && take_worker(box, &err) < 0)
+		box_fault(box, &err);
 }
 
 int box_new(struct engine *engine, const struct box_spec *spec,
@@ -667,6 +680,13 @@ int box_new(struct engine *engine, const struct box_spec *spec,
 	r = copy_spec(box, spec, err);
 	if (r == 0)
 		r = prepare(box, err);
+	if (r == 0)
+		r = admission_ask(engine->admission,
+				  box->session ? ADMISSION_SESSION : ADMISSION_RUN,
+				  spec->caller, (uint64_t)box->policy.max_memory_mb << 20,
+				  on_admitted, box, &box->ticket, err);
+	if (r > 0)
+		r = take_worker(box, err);
 	if (r < 0) {
 		box->running = NULL;
 		box_free(&box);

@@ -57,6 +57,7 @@ struct box {
 	size_t given_count;
 
 	struct pool *pool;
+	struct admission_ticket *ticket;
 	struct pool_take *take;
 	struct worker *worker;
 	unsigned answers; /* of the init to the set-up, still to come */
@@ -90,6 +91,7 @@ struct box_spec {
 	const struct execution_file *files;
 	size_t file_count;
 	int peer_fd;
+	const char *caller; /* whose turn it is; NULL: the starter */
 	struct execution *running; /* the one program; NULL: of a session */
 };
 

@@ -50,6 +50,7 @@ void execution_release(struct execution *x)
 	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);
+	json_decref(x->result);
 	json_decref(x->done);
 	policy_clear(&x->policy);
 	for (size_t i = 0; i < x->file_count; i++) {
@@ -246,24 +247,32 @@ static void tell_files(struct execution *x, struct result_parts *parts)
 		collect_contents(left, known, x->sink.file, x->sink.arg);
 }
 
-static void hand_over(struct execution *x, struct result_parts *parts)
+void execution_conclude(struct execution *x)
 {
 	struct session *session = x->session;
-	json_t *result;
 
-	if (x->sink.refused && is_refusal(x)) {
+	if (x->refused)
 		x->sink.refused(x->sink.arg, &x->fault);
-	} else {
-		tell_files(x, parts);
-		result = result_make(parts);
-		x->sink.done(x->sink.arg, result);
-		json_decref(result);
-	}
+	else
+		x->sink.done(x->sink.arg, x->result);
 	if (x->session && x->collect && x->answered)
 		session_know(x->session, &x->collect);
 	execution_release(x);
 	if (session)
 		session_turn(session);
+}
+
+static void hand_over(struct execution *x, struct result_parts *parts)
+{
+	x->refused = x->sink.refused && is_refusal(x);
+	if (!x->refused) {
+		tell_files(x, parts);
+		x->result = result_make(parts);
+	}
+	if (x->sink.outcome)
+		x->sink.outcome(x->sink.arg, x->result, x->refused ? &x->fault : NULL);
+	else
+		execution_conclude(x);
 }
 
 static void finish(struct execution *x)
@@ -786,6 +795,13 @@ void execution_times(const struct execution *x, struct execution_times *ret)
 {
 	*ret = (struct execution_times){ x->submitted_us, x->taken_us, x->started_us,
 					 x->ended_us };
+}
+
+void engine_cancel_all(struct engine *engine)
+{
+	/* An end comes from the loop: the list stays as it is meanwhile. */
+	for (struct execution *x = engine->executions; x; x = x->next)
+		execution_cancel(x);
 }
 
 void execution_end_all(struct engine *engine)

@@ -44,6 +44,8 @@ struct execution {
 	uint64_t disk_before_bytes, dropped_before;
 	enum outcome_stop stop;
 	struct sbx_err fault;
+	json_t *result; /* between outcome() and execution_conclude() */
+	bool refused;
 	json_t *done;
 	const char *done_error;
 	struct network_usage network;

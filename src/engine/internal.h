@@ -5,12 +5,12 @@
 
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "net/own.h"
 #include "net/resolver.h"
 #include "net/traffic.h"
 #include "zygote/pool.h"
 
 #define ENGINE_POOLS_MAX 32u
-#define ENGINE_EXECUTIONS_MAX 1024u
 #define ENGINE_FILTERS 32u
 
 struct engine {
@@ -23,9 +23,11 @@ struct engine {
 	struct session *sessions;
 	size_t session_count, session_max;
 	uint32_t session_idle_s;
+	struct admission *admission;
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct resolver *resolver;
+	struct own own;          /* ports that no program may dial */
 	struct traffic *traffic; /* NULL: bytes are not counted here */
 	uint64_t network_cookie; /* of the host's network namespace; 0: unknown */
 	struct buf filters

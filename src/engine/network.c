@@ -150,6 +150,14 @@ static void tell_connect(struct network *n, const struct net_address *address)
 		    name && net_address_public(address));
 }
 
+static void tell_own(struct network *n, const struct net_address *address)
+{
+	char text[NET_ADDRESS_TEXT];
+
+	net_address_text(address, text);
+	tell(n, "connect", text, "this server", NULL);
+}
+
 /* ---- the judgement ---- */
 
 /* ret_name: by which it is allowed, NULL as an address. */
@@ -304,6 +312,11 @@ static int connect_stream(struct network *n, uint64_t id, int fd, int family,
 	bool waits, first;
 	int r;
 
+	if (own_is(&n->engine->own, address)) {
+		(void)close(fd);
+		tell_own(n, address);
+		return -EACCES;
+	}
 	if (!is_allowed(n, address, &name)) {
 		(void)close(fd);
 		tell_connect(n, address);

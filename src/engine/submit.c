@@ -116,6 +116,7 @@ static int make_box(struct execution *x, const struct execution_request *request
 				       .files = request->files,
 				       .file_count = request->file_count,
 				       .peer_fd = request->peer_fd,
+				       .caller = request->caller,
 				       .running = x };
 
 	return box_new(x->engine, &spec, &owner, &x->box, err);
@@ -133,9 +134,6 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	r = check_code(request->code, request->code_len, err);
 	if (r < 0)
 		return r;
-	if (engine->execution_count >= ENGINE_EXECUTIONS_MAX)
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "%u runs are under way",
-			       ENGINE_EXECUTIONS_MAX);
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");

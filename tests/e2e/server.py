@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A `sandbox serve` of a test's own on a unix socket, and its sessions over HTTP."""
+"""A `sandbox serve` of the tests' own, and raw callers. Works as root and as an ordinary user."""
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import pathlib
+import select
+import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from urllib.parse import quote
 
 import runner
 
+JSON = {"Content-Type": "application/json"}
 
-class Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float = 30) -> None:
         super().__init__("localhost", timeout=timeout)
         self.path = path
 
@@ -27,107 +29,113 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def type(self) -> str | None:
+        value = self.headers.get("Content-Type")
+        return value.partition(";")[0] if value else None
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
 class Server:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    """Ends with its stdin, so that a test that is killed leaves none."""
 
-    def raw(self, method: str, url: str, body: object = None, timeout: float = 60,
-            headers: dict | None = None) -> tuple[int, bytes]:
-        connection = Connection(self.path, timeout)
-        try:
-            send = dict(headers or {})
-            if isinstance(body, (dict, list)):
-                body = json.dumps(body)
-                send["Content-Type"] = "application/json"
-            elif isinstance(body, bytes):
-                send["Content-Type"] = "application/octet-stream"
-            connection.request(method, url, body=body, headers=send)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+    def __init__(self, *args: str, cwd: str | None = None) -> None:
+        self.dir = tempfile.mkdtemp(prefix="sandbox-http.")
+        self.socket = f"{self.dir}/s"
+        self.log = open(f"{self.dir}/log", "w+b")
+        self.process = subprocess.Popen(
+            [runner.BINARY, "serve", "--socket", self.socket, "--exit-with-stdin", *args],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.log, cwd=cwd)
+        self.await_line("listening on unix:")
 
-    def call(self, method: str, url: str, body: object = None, timeout: float = 60) -> tuple[int, object]:
-        status, data = self.raw(method, url, body, timeout)
-        return status, json.loads(data) if data else None
+    def said(self) -> str:
+        self.log.flush()
+        return pathlib.Path(self.dir, "log").read_text(errors="replace")
 
-    def session(self, *, preset: str | None = None, idle_timeout: int | None = None, files: dict | None = None,
-                **fields: object) -> "Session":
-        body: dict = {"policy": fields}
-        if preset:
-            body["preset"] = preset
-        if idle_timeout:
-            body["idle_timeout"] = idle_timeout
-        if files:
-            body["files"] = files
-        status, made = self.call("POST", "/v1/sessions", body)
-        assert status == 201, (status, made)
-        return Session(self, made["id"])
-
-
-class Session:
-    def __init__(self, server: Server, name: str) -> None:
-        self.server = server
-        self.id = name
-
-    def run(self, code: str, timeout: float = 60, **keys: object) -> dict:
-        status, result = self.server.call("POST", "/v1/executions", {"session": self.id, "code": code, **keys}, timeout)
-        assert status == 200, (status, result)
-        return result
-
-    def value(self, code: str) -> object:
-        result = self.run(code)
-        assert result["status"] == "ok", (result["error"], result["session_ended"])
-        return result["result"]
-
-    def describe(self) -> dict | None:
-        status, found = self.server.call("GET", f"/v1/sessions/{self.id}")
-        return found if status == 200 else None
-
-    def wait_for(self, state: str | None, seconds: float = 20) -> None:
+    def await_line(self, text: str, seconds: float = 30) -> str:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            found = self.describe()
-            if (found["state"] if found else None) == state:
-                return
+        while time.monotonic() < until and self.process.poll() is None:
+            for line in self.said().splitlines():
+                if text in line:
+                    return line
             time.sleep(0.01)
-        raise AssertionError(f"the session did not become {state}: {found}")
+        raise AssertionError(f"the server did not say {text!r}: {self.said()}")
 
-    def post(self, what: str, body: object = None) -> tuple[int, object]:
-        return self.server.call("POST", f"/v1/sessions/{self.id}/{what}", body)
+    def connect(self, timeout: float = 30) -> UnixConnection:
+        return UnixConnection(self.socket, timeout)
 
-    def end(self) -> None:
-        self.server.raw("DELETE", f"/v1/sessions/{self.id}")
+    def raw(self, timeout: float = 10) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        sock.connect(self.socket)
+        return sock
 
-    def file(self, method: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
-        return self.server.raw(method, f"/v1/sessions/{self.id}/files/{quote(path)}", data)
-
-    def files(self) -> dict[str, int]:
-        status, found = self.server.call("GET", f"/v1/sessions/{self.id}/files")
-        assert status == 200, found
-        return {file["path"]: file["size"] for file in found["files"]}
-
-
-@contextlib.contextmanager
-def serving(*options: str, env: dict | None = None):
-    with tempfile.TemporaryDirectory() as directory:
-        path = str(pathlib.Path(directory) / "s")
-        process = subprocess.Popen([runner.BINARY, "serve", "--socket", path, *options], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    def ask(self, method: str, path: str, body=None, headers: dict | None = None,
+            connection: http.client.HTTPConnection | None = None) -> Answer:
+        own = connection or self.connect()
+        data, headers = body, dict(headers or {})
+        if isinstance(body, (dict, list)):
+            data = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
         try:
-            for _ in range(500):
-                with contextlib.suppress(OSError):
-                    probe = socket.socket(socket.AF_UNIX)
-                    probe.connect(path)
-                    probe.close()
-                    break
-                assert process.poll() is None, f"serve ended with {process.returncode}"
-                time.sleep(0.02)
-            yield Server(path)
+            own.request(method, path, data, headers)
+            return Answer(own.getresponse())
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            if connection is None:
+                own.close()
+
+    def run(self, code: str, **more) -> dict:
+        answer = self.ask("POST", "/v1/executions", {"code": code, **more})
+        assert answer.status == 200, (answer.status, answer.body)
+        return answer.json
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.log.close()
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+
+def until(condition, seconds: float = 10):
+    """The first true value of condition(), or its last."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(0.02)
+
+
+def read_to_end(sock: socket.socket, seconds: float = 10) -> bytes:
+    """All that comes until the other side ends the connection; AssertionError if it does not."""
+    data, end = b"", time.monotonic() + seconds
+    while True:
+        if not select.select([sock], [], [], max(0, end - time.monotonic()))[0]:
+            raise AssertionError(f"left open after {data[:300]!r}")
+        try:
+            part = sock.recv(65536)
+        except ConnectionError:
+            return data
+        if not part:
+            return data
+        data += part

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import runner
-import server
+import session_server as server
 
 OPEN = {"allowed_modules": ["*"], "allow_file_operations": True}
 
