@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from server import Server, read_to_end, until
+from http_server import Server, read_to_end, until
 
 LOOP = "while True: pass"
 LONG = {"max_execution_time": 60}

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 
 import pytest
-from server import Answer, Server, until
+from http_server import Answer, Server, until
 
 
 class Tcp(Server):
