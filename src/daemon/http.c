@@ -428,6 +428,16 @@ static void on_event(void *arg, const json_t *event)
 	stream_grew(ex);
 }
 
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct exchange *ex = arg;
+
+	if (!ex->mhd)
+		return;
+	ndjson_display(&ex->lines, bundle);
+	stream_grew(ex);
+}
+
 static void on_sample(void *arg, const json_t *sample)
 {
 	struct exchange *ex = arg;
@@ -580,6 +590,7 @@ static enum MHD_Result start_execution(struct exchange *ex)
 	if (ex->stream)
 		sink = (struct execution_sink){ .output = on_output,
 						.event = on_event,
+						.display = on_display,
 						.sample = on_sample,
 						.refused = on_refused,
 						.done = on_stream_done,

@@ -31,6 +31,12 @@ void ndjson_typed(struct ndjson *n, const char *type, const json_t *object)
 	ndjson_object(n, line);
 }
 
+void ndjson_display(struct ndjson *n, const json_t *bundle)
+{
+	ndjson_object(n, json_pack("{s:s,s:O}", "type", "display", "bundle",
+				   (json_t *)(uintptr_t)bundle));
+}
+
 /* One sequence at p: its length if it is whole and right; 0 if it is right so far but not
  * whole; else minus the number of bytes that one replacement stands for. */
 static int utf8_sequence(const unsigned char *p, size_t len)

@@ -28,6 +28,8 @@ static inline size_t ndjson_waiting(const struct ndjson *n)
 void ndjson_object(struct ndjson *n, json_t *object);
 /* {"type": type, ...members of object}; the reference stays the caller's. */
 void ndjson_typed(struct ndjson *n, const char *type, const json_t *object);
+/* {"type": "display", "bundle": {mime: data}}; the reference stays the caller's. */
+void ndjson_display(struct ndjson *n, const json_t *bundle);
 /* {"type": "stdout" | "stderr", "text"}, several lines where data is long, none where
  * nothing whole has come. Bytes that are not UTF-8 become U+FFFD; a sequence that the
  * next chunk completes does not. stream 1 or 2. */

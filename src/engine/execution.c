@@ -54,6 +54,7 @@ void execution_release(struct execution *x)
 	fd_close(&x->peer_fd);
 	collect_free(&x->collect);
 	events_free(&x->events);
+	displays_free(&x->displays);
 	json_decref(x->done);
 	policy_clear(&x->policy);
 	for (size_t i = 0; i < x->file_count; i++) {
@@ -211,6 +212,7 @@ static void finish(struct execution *x)
 				      .facts = &facts,
 				      .usage = &none,
 				      .events = &x->events,
+				      .displays = &x->displays,
 				      .python = x->python };
 	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
 	json_t *result;
@@ -535,6 +537,21 @@ static void look(struct execution *x)
 		(void)worker_looked(x->worker);
 }
 
+/* What the program wrote before comes before it, and what it writes after behind it. */
+static void show(struct execution *x, const char *data, size_t len)
+{
+	const json_t *bundle;
+
+	if (x->has_stdio)
+		stdio_catch_up(&x->stdio);
+	if (x->state != RUNNING)
+		return;
+	bundle = displays_add(&x->displays, data, len);
+	if (bundle && x->sink.display)
+		x->sink.display(x->sink.arg, bundle);
+	(void)worker_displayed(x->worker);
+}
+
 static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int fd)
 {
 	struct execution *x = arg;
@@ -569,8 +586,13 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 	case WORKER_LOOK:
 		look(x);
 		break;
+	case WORKER_DISPLAY:
+		if (x->state == RUNNING)
+			show(x, data, len);
+		break;
 	case WORKER_RUN:
 	case WORKER_LOOKED:
+	case WORKER_DISPLAYED:
 	case WORKER_WAITING:
 		break;
 	}

@@ -5,6 +5,7 @@
 #define SBX_ENGINE_EXECUTION_H
 
 #include "engine/collect.h"
+#include "engine/displays.h"
 #include "engine/internal.h"
 #include "engine/network.h"
 #include "engine/notify.h"
@@ -53,6 +54,7 @@ struct execution {
 	uint64_t started_us, ended_us;
 	enum outcome_stop stop;
 	struct sbx_err fault;
+	struct displays displays;
 	json_t *done;
 	const char *done_error;
 	bool exited, gone;

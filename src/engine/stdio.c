@@ -13,6 +13,8 @@
 #include "engine/stdio.h"
 
 static char chunk[64u << 10];
+/* They empty a pipe of the largest size; who writes all the while is not waited for. */
+#define PIPE_READS 17
 
 static void end_stream(struct stdio_stream *s)
 {
@@ -175,6 +177,15 @@ void stdio_hold(struct stdio *stdio, bool hold)
 	for (int i = 0; i < 2; i++)
 		if (stdio->streams[i].io)
 			(void)loop_modify(stdio->streams[i].io, hold ? 0 : EPOLLIN);
+}
+
+void stdio_catch_up(struct stdio *stdio)
+{
+	for (int i = 0; i < 2; i++)
+		for (int n = 0; n < PIPE_READS && stdio->streams[i].fd >= 0 &&
+				read_some(&stdio->streams[i]);
+		     n++)
+			;
 }
 
 void stdio_drain(struct stdio *stdio)

@@ -47,6 +47,8 @@ int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes,
 int stdio_in(struct stdio *stdio, const char *data, size_t len); /* -ENOBUFS, -EPIPE */
 void stdio_in_close(struct stdio *stdio);
 void stdio_hold(struct stdio *stdio, bool hold);
+/* Reads what the pipes hold now, so that what comes by another way is behind it. */
+void stdio_catch_up(struct stdio *stdio);
 /* Every writer has ended: reads what is left in the pipes, and closes. */
 void stdio_drain(struct stdio *stdio);
 void stdio_free(struct stdio *stdio);

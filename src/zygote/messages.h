@@ -218,6 +218,8 @@ enum worker_frame {
 	WORKER_RUN =
 		1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
 	WORKER_LOOKED = 2, /* answers WORKER_LOOK; no payload */
+	WORKER_DISPLAYED =
+		3, /* answers WORKER_DISPLAY, so that later output is behind it; no payload */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
 	WORKER_FAILED =
@@ -228,9 +230,15 @@ enum worker_frame {
 	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
 	WORKER_LOOK =
 		34, /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
+	WORKER_DISPLAY = 35, /* JSON, one bundle {mime: data}; at most DISPLAY_MAX */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
+/* Of one bundle, and of all that one run shows: kept by the runtime, held to by the
+ * engine. */
+#define DISPLAY_MAX (8u << 20)
+#define DISPLAYS_BYTES_MAX (24u << 20)
+#define DISPLAYS_MAX 256u
 #define RUN_FILE_OPERATIONS 0x01u
 #define RUN_IMPORTS 0x02u
 #define RUN_NETWORK 0x04u
@@ -272,7 +280,9 @@ struct worker_run {
  *		  "error": {"name", "value", "traceback", "line"} or null,
  *		  "cause": "denied" | "disk" | "processes" | "memory" | null,  the interpreter's view of an uncaught
  *		  exception; the engine believes it only next to evidence of its own
- *		  "displays": [{mime: data}]}
+ *		  "result_display": int or null,  which of the WORKER_DISPLAYs is the last expression's value
+ *		  }
+ * WORKER_DISPLAY: {"text/plain": str, "image/png": base64, "application/...+json": JSON, ...}, docs/displays.md
  */
 
 #endif

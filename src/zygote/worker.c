@@ -139,8 +139,11 @@ static size_t frame_max(uint32_t type)
 		return WORKER_EVENT_MAX;
 	case WORKER_DONE:
 		return WORKER_DONE_MAX;
+	case WORKER_DISPLAY:
+		return DISPLAY_MAX;
 	case WORKER_RUN:
 	case WORKER_LOOKED:
+	case WORKER_DISPLAYED:
 		break;
 	}
 	return SIZE_MAX; /* not one that a worker sends */
@@ -242,7 +245,8 @@ static int receive(struct worker *w)
 		return -EPIPE;
 	w->received += (size_t)n;
 	if (w->received >
-	    WORKER_DONE_MAX + FRAMES_MAX * (sizeof(struct wire_frame) + WORKER_EVENT_MAX))
+	    WORKER_DONE_MAX + DISPLAYS_BYTES_MAX +
+		    FRAMES_MAX * (sizeof(struct wire_frame) + WORKER_EVENT_MAX))
 		return -EMSGSIZE;
 	w->in.max = WORKER_DONE_MAX + 2 * sizeof(chunk);
 	return buf_add(&w->in, chunk, (size_t)n);
@@ -334,12 +338,22 @@ int worker_run(struct worker *w, const void *data, size_t len, const int stdio[3
 	return r < 0 ? r : flush(w);
 }
 
-int worker_looked(struct worker *w)
+static int answer(struct worker *w, enum worker_frame type)
 {
-	const struct wire_frame frame = { .type = WORKER_LOOKED };
+	const struct wire_frame frame = { .type = type };
 	int r = w->closed ? -EPIPE : buf_add(&w->out, &frame, sizeof(frame));
 
 	return r < 0 ? r : flush(w);
+}
+
+int worker_looked(struct worker *w)
+{
+	return answer(w, WORKER_LOOKED);
+}
+
+int worker_displayed(struct worker *w)
+{
+	return answer(w, WORKER_DISPLAYED);
 }
 
 /* ---- the jail ---- */

@@ -55,7 +55,8 @@ int worker_init_request(struct worker *worker, const struct init_request *reques
 /* WORKER_RUN: the struct and its sections; the three descriptors are duplicated. */
 int worker_run(struct worker *worker, const void *data, size_t len, const int stdio[3]);
 
-int worker_looked(struct worker *worker); /* WORKER_LOOKED */
+int worker_looked(struct worker *worker);    /* WORKER_LOOKED */
+int worker_displayed(struct worker *worker); /* WORKER_DISPLAYED */
 
 uint32_t worker_serial(const struct worker *worker);
 uint32_t worker_uid_index(const struct worker *worker);
