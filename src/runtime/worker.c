@@ -344,7 +344,8 @@ static void join(int init_pidfd, int channel_fd, unsigned walls,
 		fail(&err);
 }
 
-static bool looks; /* RUN_LOOK */
+static bool looks;          /* RUN_LOOK */
+static unsigned unanswered; /* WORKER_DISPLAYs */
 
 void worker_look(void)
 {
@@ -356,8 +357,32 @@ void worker_look(void)
 	looks = false;
 	if (wire_send_frame(CHILD_CHANNEL_FD, WORKER_LOOK, NULL, 0, NULL, 0) < 0)
 		return;
-	if (poll(&answered, 1, 200) == 1)
-		(void)wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame));
+	do {
+		if (poll(&answered, 1, 200) != 1 ||
+		    wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame)) < 0)
+			return;
+	} while (frame.type != WORKER_LOOKED);
+}
+
+bool worker_display(const char *json, size_t len, bool wait)
+{
+	struct pollfd answered = { .fd = CHILD_CHANNEL_FD, .events = POLLIN };
+	struct wire_frame frame;
+	int r;
+
+	if (!worker_is_self() || !is_channel(CHILD_CHANNEL_FD) ||
+	    wire_send_frame(CHILD_CHANNEL_FD, WORKER_DISPLAY, json, len, NULL, 0) < 0)
+		return false;
+	unanswered++;
+	while (wait && unanswered > 0) {
+		do
+			r = poll(&answered, 1, 1000);
+		while (r < 0 && errno == EINTR);
+		if (r != 1 || wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame)) < 0)
+			break;
+		unanswered--;
+	}
+	return true;
 }
 
 _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
