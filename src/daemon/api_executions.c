@@ -84,6 +84,11 @@ static void stream_event(void *arg, const json_t *event)
 	stream_typed(exchange_lines(arg), "event", event);
 }
 
+static void stream_shown(void *arg, const json_t *bundle)
+{
+	stream_display(exchange_lines(arg), bundle);
+}
+
 static void stream_sample(void *arg, const json_t *sample)
 {
 	stream_typed(exchange_lines(arg), "sample", sample);
@@ -121,6 +126,7 @@ static int begin(struct exchange *ex, struct request *request, struct sbx_err *e
 					.arg = ex };
 	const struct execution_sink pieces = { .output = stream_output,
 					       .event = stream_event,
+					       .display = stream_shown,
 					       .sample = stream_sample,
 					       .refused = stream_refused,
 					       .done = stream_done,

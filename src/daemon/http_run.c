@@ -71,6 +71,17 @@ static void on_event(void *arg, const json_t *event)
 	grew(ours);
 }
 
+/* At most DISPLAYS_BYTES_MAX of a run. */
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct ours *ours = arg;
+
+	if (!ours->sink.display || exchange_gone(ours->ex))
+		return;
+	ours->sink.display(ours->sink.arg, bundle);
+	grew(ours);
+}
+
 static void on_sample(void *arg, const json_t *sample)
 {
 	struct ours *ours = arg;
@@ -149,6 +160,7 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 {
 	struct execution_sink mine = { .output = on_output,
 				       .event = on_event,
+				       .display = on_display,
 				       .sample = on_sample,
 				       .refused = on_refused,
 				       .done = on_done };

@@ -181,6 +181,14 @@ static void on_event(void *arg, const json_t *event)
 		run->sink.event(run->sink.arg, event);
 }
 
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct run *run = arg;
+
+	if (run->sink.display)
+		run->sink.display(run->sink.arg, bundle);
+}
+
 static void add_sample(struct run *run, const json_t *sample)
 {
 	if (run->skipped++ % run->stride != 0)
@@ -257,6 +265,7 @@ int runs_submit(struct runs *runs, struct engine *engine,
 {
 	struct execution_sink mine = { .output = on_output,
 				       .event = on_event,
+				       .display = on_display,
 				       .sample = on_sample,
 				       .refused = on_refused,
 				       .done = on_done };
