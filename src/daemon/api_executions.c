@@ -84,6 +84,13 @@ static void stream_event(void *arg, const json_t *event)
 	stream_typed(exchange_lines(arg), "event", event);
 }
 
+static void stream_display(void *arg, const json_t *bundle)
+{
+	stream_object(exchange_lines(arg),
+		      json_pack("{s:s,s:O}", "type", "display", "bundle",
+				(json_t *)(uintptr_t)bundle));
+}
+
 static void stream_sample(void *arg, const json_t *sample)
 {
 	stream_typed(exchange_lines(arg), "sample", sample);
@@ -121,6 +128,7 @@ static int begin(struct exchange *ex, struct request *request, struct sbx_err *e
 					.arg = ex };
 	const struct execution_sink pieces = { .output = stream_output,
 					       .event = stream_event,
+					       .display = stream_display,
 					       .sample = stream_sample,
 					       .refused = stream_refused,
 					       .done = stream_done,

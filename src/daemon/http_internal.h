@@ -96,6 +96,7 @@ struct exchange {
 	struct MHD_Connection *mhd; /* NULL once the connection let go of it */
 	struct connection *connection;
 	const struct route *route;
+	const struct route_table *table; /* with route */
 	const char *method;
 	struct auth *auth; /* that it is judged by */
 	struct caller caller;
