@@ -36,6 +36,14 @@ void sbx_template(struct sbx *box, const char *name);
  * POLICY. Any thread. */
 int sbx_request_check(const struct sbx_request *request, struct sbx_err *err);
 
+/* ---- journal_dir.c; any thread ---- */
+/* SANDBOX_JOURNAL, else as root /var/lib/interpreter-sandbox/journal, else below
+ * XDG_STATE_HOME or HOME/.local/state. 0, -ENOENT, -ENAMETOOLONG. */
+int journal_dir_default(char *ret, size_t size);
+/* dir: NULL for the default. make_it: with mode 0700, and what is missing above it. *ret_fd is
+ * the caller's. -ENOENT: there is none. Errors have the stage USAGE or JOURNAL. */
+int journal_dir_open(const char *dir, bool make_it, int *ret_fd, struct sbx_err *err);
+
 /* ---- summary.c; any thread ---- */
 /* One character of UTF-8: its length (1 to 4) and value, or 0 where s does not begin with
  * a valid one (len 0 too). */
