@@ -32,6 +32,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", cli_run, "run a Python program behind walls",
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
+	  "                   [--template NAME] [--config FILE]\n"
 	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
@@ -41,19 +42,36 @@ static const struct verb {
 	  "  --preset NAME     strict (the default), data or open: see `sandbox policy presets`\n"
 	  "  --policy FILE     a policy in YAML or JSON, over the preset\n"
 	  "  --set KEY=VALUE   one field of the policy, over both; VALUE is JSON where it parses as JSON\n"
+	  "  --template NAME   interpreter and preloads of that name in the configuration\n"
+	  "  --config FILE     the configuration, as of `sandbox serve`: its defaults and ceilings hold here, too\n"
 	  "  --json            print one result object instead of the program's output and a summary\n"
 	  "  --quiet           no summary\n"
 	  "\n"
 	  "exit code: 0 ok, 1 the program raised, 2 wrong usage or policy (nothing on standard output, --json or\n"
 	  "not), 3 a limit, 4 denied, 125 our own fault, 130 interrupted, 137 killed, 143 terminated\n" },
-	{ "serve", cli_serve, "serve HTTP on a unix socket",
-	  "usage: sandbox serve [--socket PATH] [--exit-with-stdin]\n"
+	{ "serve", cli_serve, "serve HTTP on a unix socket and on loopback",
+	  "usage: sandbox serve [--listen ADDRESS:PORT]... [--socket PATH] [--socket-group GROUP]\n"
+	  "                     [--config FILE] [--journal DIR] [--token-file FILE]\n"
+	  "                     [--tls-certificate FILE --tls-key FILE] [--insecure]\n"
+	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin]\n"
 	  "\n"
+	  "  --listen ADDR:PORT  default 127.0.0.1:5000; none with --socket alone. [::1]:5000 for IPv6\n"
 	  "  --socket PATH       default $XDG_RUNTIME_DIR/sandbox.sock, as root /run/sandbox.sock; mode 0600\n"
-	  "  --exit-with-stdin   end when standard input does\n"
+	  "  --socket-group G    the group G may use the socket (mode 0660)\n"
+	  "  --config FILE       default /etc/interpreter-sandbox/sandbox.yaml as root, else\n"
+	  "                      $XDG_CONFIG_HOME/interpreter-sandbox/sandbox.yaml; see docs/configuration.md\n"
+	  "  --journal DIR       record every run there\n"
+	  "  --token-file FILE   the token that TCP callers send; made (0600) if absent. Without one, and\n"
+	  "                      without tokens in the configuration, one is made and printed as a URL\n"
+	  "  --tls-certificate, --tls-key   PEM files for TCP\n"
+	  "  --insecure          TCP that other machines reach, without TLS\n"
+	  "  --door NAME=ADDR    another program's protocol on a port of its own; --door-open: without a token\n"
+	  "  --grace S           how long what runs may go on after SIGTERM; default 30\n"
+	  "  --exit-with-stdin   end at once when standard input does\n"
 	  "\n"
-	  "Prints `listening on unix:PATH` on standard error when ready. SIGINT or SIGTERM end it, with all that\n"
-	  "it runs.\n" },
+	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
+	  "reads the configuration again. SIGINT or SIGTERM: nothing new is accepted, what runs is finished; a\n"
+	  "second one ends everything at once. It takes over sockets of systemd, and tells it how it is.\n" },
 	{ "log", cli_log, "look into the security journal",
 	  "usage: sandbox log list    [FILTER]... [--limit N] [--reverse] [--before SEQ | --after SEQ]\n"
 	  "       sandbox log show ID\n"
@@ -85,7 +103,7 @@ static const struct verb {
 	  "missing.\n" },
 	{ "policy", cli_policy, "show and check policies",
 	  "usage: sandbox policy show [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json]\n"
-	  "       sandbox policy check FILE\n"
+	  "       sandbox policy check FILE          a policy, or a configuration (sandbox.yaml)\n"
 	  "       sandbox policy presets [--json]\n"
 	  "       sandbox policy suggest [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--yes] [--json]\n"
 	  "                              [-c CODE | FILE]\n"
@@ -248,7 +266,7 @@ int cli_policy_load(struct cli_policy *policy)
 {
 	int r;
 
-	if (!policy->file)
+	if (!policy->file || policy->text)
 		return 0;
 	r = fd_read_file(AT_FDCWD, policy->file, POLICY_MAX, &policy->text, &policy->len);
 	if (r == -EFBIG)

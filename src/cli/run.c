@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "cli/config_file.h"
 #include "cli/files.h"
 #include "lib/internal.h"
 
@@ -32,12 +33,15 @@
 struct options {
 	struct cli_policy policy;
 	const char *code, *file; /* one of them; file "-" is standard input */
+	const char *template;
+	struct config_file config;
 	bool json, quiet;
 	struct cli_files files;
 };
 
 static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--json", "--quiet", "-c", "--file", "--files", "--help", NULL
+	CLI_POLICY_OPTIONS, "--template", "--config", "--json", "--quiet", "-c",
+	"--file",           "--files",    "--help",   NULL
 };
 
 /* ---- arguments ---- */
@@ -81,6 +85,10 @@ static int parse(int argc, char **argv, struct options *options)
 		r = cli_policy_option(&options->policy, argc, argv, &i);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--template", &options->template);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--config", &options->config.given);
 		if (r == 0)
 			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
@@ -349,6 +357,30 @@ static int report(const struct options *options, const struct sbx_result *result
 	return caught ? 128 + caught : code;
 }
 
+/* An engine under the configuration, if there is one. 0 or -errno. */
+static int open_box(const struct options *options, struct sbx **ret, struct sbx_err *err)
+{
+	const struct spawn_options spawn = { .door = true, .journal_fd = -1 };
+	_cleanup_free_ char *text = NULL;
+	json_t *frame;
+	int r;
+
+	if (!options->config.text)
+		return sbx_open_with(&spawn, NULL, 0, ret, err);
+	frame = json_pack("{s:s%}", "file", options->config.text, options->config.len);
+	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
+	json_decref(frame);
+	if (!text)
+		return err_set(err, SBX_AT_USAGE, 0, "%s is not UTF-8",
+			       options->config.path);
+	r = sbx_open_with(&spawn, text, strlen(text), ret, err);
+	if (r < 0 && (err->stage == SBX_AT_USAGE || err->stage == SBX_AT_POLICY ||
+		      err->stage == SBX_AT_CEILING))
+		return err_set(err, SBX_AT_USAGE, 0, "%s: %s", options->config.path,
+			       err->msg);
+	return r;
+}
+
 static int run_it(struct options *options, struct sbx_request *request)
 {
 	struct output output = { .files = &options->files };
@@ -381,8 +413,14 @@ static int run_it(struct options *options, struct sbx_request *request)
 		request->on_output = on_output;
 	if (options->files.out)
 		request->on_file = on_file;
-	if (sbx_open(&box, NULL, &err) < 0)
+	if (options->template && !options->config.text)
+		return cli_fail(
+			EXIT_WRONG_USAGE,
+			"run: there is no configuration that has a template \"%s\"",
+			options->template);
+	if (open_box(options, &box, &err) < 0)
 		return report_error(options, &err);
+	sbx_template(box, options->template);
 	if (sbx_run(box, request, &result, &err) < 0) {
 		code = report_error(options, &err);
 	} else {
@@ -406,9 +444,12 @@ int cli_run(int argc, char **argv)
 	if (code == 0)
 		code = cli_policy_load(&options.policy);
 	if (code == 0)
+		code = config_file_read(&options.config, "run");
+	if (code == 0)
 		code = run_it(&options, &request);
 	cli_policy_clear(&options.policy);
 	cli_files_clear(&options.files);
+	config_file_clear(&options.config);
 	free(text);
 	return code;
 }

@@ -49,7 +49,8 @@ void config_init(struct config *config)
 				   .sessions_max = 1024,
 				   .sessions_idle_timeout = 3600,
 				   .journal_keep_days = 90,
-				   .journal_keep_mb = 2048 };
+				   .journal_keep_mb = 2048,
+				   .log_level = 2 };
 	for (size_t i = 0; i < config_field_count; i++)
 		if (config_fields[i].type == CONFIG_STRING)
 			*(char **)at_of(config, &config_fields[i]) = dup_or_abort("");
@@ -270,7 +271,7 @@ static int set_int(int64_t *at, const struct config_field *field, const json_t *
 static int set_choice(int *at, const struct config_field *field, const json_t *value,
 		      const json_t *lines, struct sbx_err *err)
 {
-	char expected[64];
+	char expected[96] = "";
 
 	for (int i = 0; field->choices[i]; i++)
 		if (json_is_string(value) &&
@@ -278,8 +279,12 @@ static int set_choice(int *at, const struct config_field *field, const json_t *v
 			*at = i;
 			return 0;
 		}
-	(void)snprintf(expected, sizeof(expected), "\"%s\" or \"%s\"", field->choices[0],
-		       field->choices[1]);
+	for (int i = 0; field->choices[i]; i++) {
+		size_t len = strlen(expected);
+
+		(void)snprintf(expected + len, sizeof(expected) - len, "%s\"%s\"",
+			       i ? ", " : "", field->choices[i]);
+	}
 	return config_wrong(field->name, expected, value, lines, err);
 }
 
@@ -661,11 +666,22 @@ bool config_looks_like(const json_t *object)
 	return false;
 }
 
-const struct config_template *config_template(const struct config *config,
-					      const char *name)
+int config_set_template(const struct config *config, const char *name,
+			struct sbx_policy *policy)
 {
+	const struct config_template *template = NULL;
+	_cleanup_json_ json_t *preload = json_array();
+	int r;
+
 	for (size_t i = 0; i < config->template_count; i++)
 		if (strcmp(config->templates[i].name, name) == 0)
-			return &config->templates[i];
-	return NULL;
+			template = &config->templates[i];
+	if (!template)
+		return -ENOENT;
+	for (size_t i = 0; i < template->preload.count; i++)
+		if (json_array_append_new(preload,
+					  json_string(template->preload.items[i])) < 0)
+			return -ENOMEM;
+	r = config_replace(&policy->python, template->python, NULL);
+	return r < 0 ? r : policy_set_json(policy, "preload", preload, NULL);
 }

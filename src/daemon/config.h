@@ -74,6 +74,7 @@ struct config {
 	int64_t journal_keep_days, journal_keep_mb;
 	struct policy_list journal_forward;
 	struct policy_list redact;
+	int log_level; /* enum log_level of daemon/log.h */
 	/* brought by the command */
 	struct config_listener listeners[ROLE_LISTENERS_MAX];
 	size_t listener_count;
@@ -139,8 +140,10 @@ json_t *config_plan(const struct config *config);
  * memory. */
 char *config_restart_keys(const struct config *now, const struct config *next);
 
-const struct config_template *config_template(const struct config *config,
-					      const char *name); /* NULL: there is none */
+/* Sets its interpreter and preloads. 0, -ENOENT, -ENOMEM. */
+int config_set_template(const struct config *config, const char *name,
+			struct sbx_policy *policy);
+
 /* ADDRESS:PORT, as in 127.0.0.1:5000, [::1]:5000 or localhost:0. */
 struct config_address {
 	char host[64]; /* as inet_pton(3) reads it */

@@ -152,6 +152,7 @@ static int check_line(const char *text, struct sbx_err *err)
 		       : expected(err, "text without control characters", text);
 }
 
+static const char *const log_levels[] = { "off", "error", "warn", "info", "debug", NULL };
 static const char *const durabilities[] = { "normal", "full", NULL };
 
 #define AT(field) offsetof(struct config, field)
@@ -385,6 +386,14 @@ const struct config_field config_fields[] = {
 	  .meaning =
 		  "Texts that the journal never holds: they are replaced by `***` in code and output.",
 	  .meaning_zh = "日志绝不保存的文本：在代码与输出中以 `***` 代替。" },
+	{ .name = "log_level",
+	  .type = CONFIG_CHOICE,
+	  .offset = AT(log_level),
+	  .choices = log_levels,
+	  .meaning =
+		  "What is told on standard error, one line each: `info` has every request. Never a secret, a program or its output.",
+	  .meaning_zh =
+		  "在标准错误上逐行输出的内容：`info` 包括每个请求。绝不包含机密、程序或其输出。" },
 	{ .name = "doors",
 	  .type = CONFIG_PARTS,
 	  .parse = config_parse_doors,
@@ -436,7 +445,10 @@ static int add_accepts(struct buf *b, const struct config_field *field)
 	case CONFIG_STRING:
 		return buf_addf(b, "text of at most %.0f bytes", field->max);
 	case CONFIG_CHOICE:
-		return buf_addf(b, "`%s` or `%s`", field->choices[0], field->choices[1]);
+		for (int i = 0; field->choices[i]; i++)
+			if (buf_addf(b, "%s`%s`", i ? ", " : "", field->choices[i]) < 0)
+				return -ENOMEM;
+		return 0;
 	case CONFIG_LIST:
 	case CONFIG_PARTS:
 		return buf_addf(b, "at most %.0f", field->max);

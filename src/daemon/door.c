@@ -191,6 +191,36 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 /* ---- from the command ---- */
 
+static int set_template(void *arg, const char *name, struct sbx_policy *policy)
+{
+	return config_set_template(arg, name, policy);
+}
+
+/* Under the configuration, if the command gave one: its defaults, templates and ceilings. */
+static int parse_request(struct door *door, json_t *object, struct request *ret,
+			 struct sbx_err *err)
+{
+	const struct config *config = service_config(door->service);
+	const struct request_rules rules = { .defaults = &config->defaults,
+					     .template = set_template,
+					     .arg = (void *)(uintptr_t)config };
+	int r;
+
+	if (!config->set)
+		return request_parse(object, NULL, ret, err);
+	r = request_parse(object, &rules, ret, err);
+	if (r < 0)
+		return r;
+	if (ret->session || ret->detach)
+		r = err_set(err, SBX_AT_USAGE, 0,
+			    "request: there are no sessions, and none is detached, here");
+	if (r == 0)
+		r = policy_within(&ret->policy, &config->ceilings, err);
+	if (r < 0)
+		request_clear(ret);
+	return r;
+}
+
 static void run(struct door *door, const char *data, size_t len)
 {
 	struct execution_sink sink = { .output = on_output,
@@ -205,8 +235,7 @@ static void run(struct door *door, const char *data, size_t len)
 	struct sbx_err err = { 0 };
 	int r;
 
-	r = object ? request_parse_with(object, service_config(door->service), &request,
-					&err)
+	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;

@@ -415,9 +415,12 @@ void admission_done(struct admission_ticket **ticket)
 
 unsigned admission_retry_after(const struct admission *a)
 {
-	double seconds = a->run_us / 1e6 * (double)(a->waiting + 1) /
-			 (double)(a->limits.executions ? a->limits.executions : 1);
+	double seconds;
 
+	if (!a)
+		return 1;
+	seconds = a->run_us / 1e6 * (double)(a->waiting + 1) /
+		  (double)(a->limits.executions ? a->limits.executions : 1);
 	if (!(seconds < RETRY_MAX_S))
 		return RETRY_MAX_S;
 	return (unsigned)seconds + 1;

@@ -50,7 +50,7 @@ int admission_ask(struct admission *admission, enum admission_kind kind,
 void admission_done(struct admission_ticket **ticket);
 
 /* Seconds after which a refused caller may try again, by what programs took of late: from 1
- * to 60. */
+ * to 60; of NULL 1. */
 unsigned admission_retry_after(const struct admission *admission);
 /* {"running", "waiting", "callers_waiting", "sessions", "promised_bytes", "memory_bytes",
  * "executions", "queue"}; new reference, NULL: no memory. */

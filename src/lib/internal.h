@@ -25,6 +25,13 @@ extern const char sandbox_command __attribute__((weak));
 /* A handle over a door that is there already. Takes everything in *spawned, on failure
  * too. */
 int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err *err);
+/* sbx_open() with a configuration, DOOR_CONFIG's text (NULL: none); -errno with the engine's
+ * reason. */
+int sbx_open_with(const struct spawn_options *options, const char *config, size_t len,
+		  struct sbx **ret_box, struct sbx_err *err);
+/* Every run from now on has this template of the configuration; the text stays the
+ * caller's. */
+void sbx_template(struct sbx *box, const char *name);
 /* What sbx_run() checks before it sends anything: 0, or -EINVAL with stage USAGE or
  * POLICY. Any thread. */
 int sbx_request_check(const struct sbx_request *request, struct sbx_err *err);

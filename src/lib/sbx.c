@@ -39,6 +39,7 @@
 
 struct sbx {
 	struct spawned spawned;
+	const char *template; /* NULL: none */
 	pthread_mutex_t lock; /* one run at a time */
 	struct buf
 		out; /* frames that the door has not taken yet; may begin in the middle of one */
@@ -218,7 +219,7 @@ static int fill_files(json_t *object, const struct sbx_request *request)
 }
 
 /* json_object_set_new() takes NULL, and says -1 of it. */
-static int fill(json_t *object, const struct sbx_request *request)
+static int fill(json_t *object, const struct sbx_request *request, const char *template)
 {
 	json_t *settings = json_array();
 	char cwd[PATH_MAX];
@@ -237,6 +238,8 @@ static int fill(json_t *object, const struct sbx_request *request)
 		r |= json_object_set_new(object, "filename", lossy(request->filename));
 	if (request->preset)
 		r |= json_object_set_new(object, "preset", json_string(request->preset));
+	if (template)
+		r |= json_object_set_new(object, "template", json_string(template));
 	if (request->policy)
 		r |= json_object_set_new(
 			object, "policy",
@@ -279,7 +282,7 @@ static int queue_run(struct sbx *box, const struct sbx_request *request,
 	size_t len;
 	int r;
 
-	r = object ? fill(object, request) : -ENOMEM;
+	r = object ? fill(object, request, box->template) : -ENOMEM;
 	if (r == 0)
 		text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -696,15 +699,17 @@ int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err
 int sbx_open(struct sbx **ret_box, const struct sbx_options *options, struct sbx_err *err)
 {
 	struct spawn_options spawn = { .door = true, .journal_fd = -1 };
-	struct spawned spawned;
-	int r;
 
 	if (!ret_box || (options && options->flags != 0))
 		return err_set(err, SBX_AT_USAGE, 0,
 			       "sbx_open: no place for the handle, or an unknown flag");
 	spawn.binary = options ? options->binary : NULL;
-	r = spawn_broker(&spawn, &spawned, err);
-	return r < 0 ? r : sbx_over(&spawned, ret_box, err);
+	return sbx_open_with(&spawn, NULL, 0, ret_box, err);
+}
+
+void sbx_template(struct sbx *box, const char *name)
+{
+	box->template = name;
 }
 
 void sbx_close(struct sbx *box)
