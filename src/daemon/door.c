@@ -17,6 +17,7 @@
 #include "base/jsontext.h"
 #include "base/wire.h"
 #include "daemon/door.h"
+#include "daemon/log_door.h"
 #include "daemon/request.h"
 
 #define OUT_HIGH (2u << 20) /* above this the program's output is not read */
@@ -29,6 +30,7 @@ struct door {
 	struct loop_io *io;
 	struct buf in, out;
 	struct execution *execution; /* NULL: none runs */
+	struct log_door *log;        /* NULL: nothing was asked */
 	bool held, dead;
 	void (*closed)(void *arg);
 	void *arg;
@@ -39,6 +41,7 @@ static void door_close(struct door *door)
 	if (door->dead)
 		return;
 	door->dead = true;
+	log_door_free(&door->log);
 	loop_remove(&door->io);
 	fd_close(&door->fd);
 	buf_free(&door->in);
@@ -70,6 +73,8 @@ static int flush(struct door *door)
 		door->held = false;
 		execution_hold_output(door->execution, false);
 	}
+	if (door->out.len < OUT_LOW)
+		log_door_hold(door->log, false);
 	return loop_modify(door->io, door->out.len > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
@@ -91,6 +96,13 @@ static void put(struct door *door, uint32_t type, const void *data, size_t len)
 		door->held = true;
 		execution_hold_output(door->execution, true);
 	}
+	if (door->out.len > OUT_HIGH)
+		log_door_hold(door->log, true);
+}
+
+static void put_log(void *arg, uint32_t type, const void *data, size_t len)
+{
+	put(arg, type, data, len);
 }
 
 /* ---- from the engine ---- */
@@ -251,6 +263,14 @@ static void run(struct door *door, const char *data, size_t len)
 	json_decref(object);
 }
 
+static bool ask(struct door *door, const char *data, size_t len)
+{
+	if (!door->log &&
+	    log_door_new(engine_loop(door->engine), NULL, put_log, door, &door->log) < 0)
+		return false;
+	return log_door_ask(door->log, data, len);
+}
+
 /* The first time the listeners follow, and then nobody has to wait to connect. */
 static void configure(struct door *door, const char *data, size_t len)
 {
@@ -315,6 +335,8 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		if (door->execution)
 			execution_cancel(door->execution);
 		return true;
+	case DOOR_LOG:
+		return ask(door, data, len);
 	default:
 		return false;
 	}
@@ -329,6 +351,8 @@ static size_t frame_max(uint32_t type)
 		return CONFIG_FRAME_MAX;
 	case DOOR_STDIN:
 		return DOOR_CHUNK;
+	case DOOR_LOG:
+		return DOOR_LOG_MAX;
 	case DOOR_STOP:
 		return sizeof(struct door_stop);
 	default:

@@ -19,6 +19,8 @@ enum door_frame {
 	DOOR_STOP =
 		6, /* struct door_stop: what was accepted is finished, nothing new begins */
 	DOOR_PING = 7, /* is answered by DOOR_PONG when the loop comes to it */
+	DOOR_LOG = 8, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
+			* DOOR_LOG_MAX; beside a run */
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
 	DOOR_STDOUT = 17,  /* bytes, at most DOOR_CHUNK */
@@ -33,6 +35,9 @@ enum door_frame {
 		23, /* struct door_file, then the path: with "file_contents", before DOOR_RESULT */
 	DOOR_FILE_DATA =
 		24, /* the bytes of the last DOOR_FILE, in order, at most DOOR_CHUNK */
+	DOOR_LOG_ROW = 40, /* JSON object, at most DOOR_LOG_ROW_MAX */
+	DOOR_LOG_END =
+		41, /* struct sbx_err, stage 0: all rows have come; ends the answer */
 	DOOR_CONFIG_DONE =
 		25, /* it holds from now on; text: the changed keys that take a restart, or nothing. A
 			* DOOR_ERROR instead: nothing has changed. */
@@ -51,6 +56,8 @@ struct door_file {
 #define DOOR_CHUNK (64u << 10)
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)
+#define DOOR_LOG_MAX (64u << 10)
+#define DOOR_LOG_ROW_MAX (32u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
  * called. */

@@ -28,6 +28,7 @@ struct live;
 struct job;
 struct redact;
 struct rows;
+struct journal_reader;
 
 /* An object that is written and not yet synced. */
 struct unsynced {
@@ -53,6 +54,7 @@ struct journal {
 	/* the loop's */
 	struct live *live[256]; /* executions under way, by the first byte of their ids */
 	struct journal_watch *watches;
+	struct journal_reader *reader; /* query.c's */
 	struct loop_io *io;
 	uint64_t recorded, failed;
 	char last_error[256];
@@ -80,6 +82,9 @@ struct journal {
 	pthread_t writer, keeper;
 	sqlite3 *db; /* of rows */
 };
+
+/* ---- query.c ---- */
+void reader_free(struct journal_reader **reader); /* sets NULL, takes a pointer to NULL */
 
 /* ---- store.c: any thread ---- */
 
@@ -139,5 +144,9 @@ int head_describe(const struct journal *journal, json_t **ret, struct sbx_err *e
  * done. {"executions": n removed, "rows": n, "objects": n, "bytes": n freed}; new ref. */
 int prune_run(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
 	      const int *stop, json_t **ret, struct sbx_err *err);
+/* The same, but nothing is removed: {"executions": n that would go at most, "before": seconds since
+ * 1970 or null}; new ref. */
+int prune_look(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
+	       json_t **ret, struct sbx_err *err);
 
 #endif

@@ -577,6 +577,8 @@ void journal_close(struct journal **j)
 	*j = NULL;
 	if (!journal)
 		return;
+	/* Its questions may wait for the writer. */
+	reader_free(&journal->reader);
 	loop_remove(&journal->io);
 	writer_stop(journal);
 	sync_last(journal);

@@ -103,6 +103,8 @@ int journal_query(struct journal *journal, const char *verb, const json_t *filte
 		  struct journal_question **ret, struct sbx_err *err);
 /* Neither callback comes any more. */
 void journal_query_cancel(struct journal_question **question);
+/* While held no callback comes, and what waits is bounded: for who reads too slowly. */
+void journal_query_hold(struct journal_question *question, bool hold);
 
 /* {"recorded": n, "waiting": n, "failed": n, "error": text or null, "bytes": n}; new ref. */
 json_t *journal_health(struct journal *journal);

@@ -457,6 +457,28 @@ int prune_run(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
 	return *ret ? 0 : err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
 }
 
+int prune_look(struct journal *journal, uint32_t keep_days, uint64_t keep_bytes,
+	       json_t **ret, struct sbx_err *err)
+{
+	struct prune prune = { .journal = journal };
+	int64_t count = 0;
+	sqlite3 *db = NULL;
+	int r = store_open_reader(journal, &db, err);
+
+	if (r == 0)
+		r = plan(&prune, db, keep_days, keep_bytes, err);
+	if (r == 0 && prune.last_execution > 0)
+		count = number(db, "SELECT count(*) FROM executions WHERE seq <= ?",
+			       prune.last_execution);
+	(void)sqlite3_close(db);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:I,s:o}", "executions", (json_int_t)count, "before",
+			 count > 0 ? json_integer(prune.before_us / 1000000)
+				   : json_null());
+	return *ret ? 0 : err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
+}
+
 void prune_if_due(struct journal *journal)
 {
 	_cleanup_fd_ int stamp = openat(journal->dir_fd, STAMP,

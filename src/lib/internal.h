@@ -44,6 +44,21 @@ int journal_dir_default(char *ret, size_t size);
  * the caller's. -ENOENT: there is none. Errors have the stage USAGE or JOURNAL. */
 int journal_dir_open(const char *dir, bool make_it, int *ret_fd, struct sbx_err *err);
 
+/* ---- log.c ---- */
+struct log_question {
+	const char *verb;     /* docs/log.md */
+	const json_t *filter; /* an object, or NULL */
+	/* row: borrowed; text: the same as it came, len bytes. False: enough. */
+	bool (*on_row)(void *arg, const json_t *row, const char *text, size_t len);
+	void *arg;
+	const int *cancel_fd; /* when it becomes readable the answer ends; NULL: none */
+	int output_fd;        /* as soon as nobody reads it the answer ends; -1: none */
+};
+/* Asks, and hands out the rows. 0: all came; 1: the caller had enough, and the door is
+ * closed; -errno. The engine must have been started with a journal (spawn.h). */
+int log_ask(struct spawned *spawned, const struct log_question *question,
+	    struct sbx_err *err);
+
 /* ---- summary.c; any thread ---- */
 /* One character of UTF-8: its length (1 to 4) and value, or 0 where s does not begin with
  * a valid one (len 0 too). */
