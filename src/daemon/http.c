@@ -342,6 +342,12 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 		http_close(&http);
 		return r;
 	}
+	if (options && options->submit)
+		runs_submit_by(http->runs, options->submit, options->submit_arg);
+	if (options) {
+		http->journal = options->journal;
+		http->journal_arg = options->submit_arg;
+	}
 	*ret = http;
 	return 0;
 }

@@ -71,6 +71,8 @@ struct http {
 	struct connection *connections;
 	struct auth *auth;
 	struct runs *runs;
+	struct journal *(*journal)(void *arg); /* NULL: none is kept */
+	void *journal_arg;
 	struct metrics metrics;
 	size_t body_bytes;
 	bool stopping, closing;
