@@ -581,6 +581,18 @@ static int journal_for_view(const struct broker *b)
 	return -1;
 }
 
+static void open_shown_journal(void)
+{
+	int fd = open(VIEW_JOURNAL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || (fd != ROLE_JOURNAL_FD && dup2(fd, ROLE_JOURNAL_FD) < 0))
+		_exit(126);
+	if (fd != ROLE_JOURNAL_FD)
+		(void)close(fd);
+	else
+		(void)fcntl(fd, F_SETFD, 0);
+}
+
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 				   int binary)
 {
@@ -609,6 +621,8 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 			(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 			_exit(126);
 		}
+		if (journal >= 0)
+			open_shown_journal();
 		/* Capabilities outlive the change of ids, so that caps_keep() can empty
 		 * the bounding set, too, and reads back that nothing is left; a new user
 		 * namespace begins with the bits at their defaults. */

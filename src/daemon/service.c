@@ -13,7 +13,6 @@
 
 #include "base/err.h"
 #include "daemon/http.h"
-#include "daemon/view.h"
 #include "daemon/service.h"
 
 #define LOOK_US 10000 /* between two looks at what is left, while stopping */
@@ -82,7 +81,7 @@ const struct config *service_config(const struct service *service)
 /* ---- the journal ---- */
 
 /* Where it is: see ROLE_JOURNAL_FD. */
-static void find_journal(const struct service *service, struct record_options *options)
+static void find_journal(struct record_options *options)
 {
 	struct stat st;
 
@@ -91,11 +90,7 @@ static void find_journal(const struct service *service, struct record_options *o
 	if (fcntl(ROLE_JOURNAL_KEY_FD, F_GETFD) >= 0 &&
 	    fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
 		options->key_fd = ROLE_JOURNAL_KEY_FD;
-	if (engine_has_view(service->engine) && stat(VIEW_JOURNAL "/.", &st) == 0) {
-		options->path = VIEW_JOURNAL;
-		options->dir_fd = 0;
-		options->enabled = true;
-	} else if (fstat(ROLE_JOURNAL_FD, &st) == 0) {
+	if (fstat(ROLE_JOURNAL_FD, &st) == 0) {
 		options->enabled = true;
 		if (S_ISDIR(st.st_mode))
 			options->dir_fd = ROLE_JOURNAL_FD;
@@ -121,7 +116,7 @@ static int open_journal(struct service *service, const struct config *config,
 
 	if (service->recording)
 		return 0;
-	find_journal(service, &options);
+	find_journal(&options);
 	if (config->journal_required && !options.enabled)
 		return err_set_field(err, SBX_AT_JOURNAL, 0, "journal.required",
 				     "journal.required: no directory was given for it");
