@@ -181,7 +181,8 @@ static int get_doctor(struct exchange *ex, struct sbx_err *err)
 
 static int get_journal_head(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
+	if (api_journal(ex))
+		return api_journal_head(ex, err);
 	exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotRecorded", NULL,
 			    "this server keeps no journal");
 	return 0;

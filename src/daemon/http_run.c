@@ -71,7 +71,6 @@ static void on_event(void *arg, const json_t *event)
 	grew(ours);
 }
 
-/* At most DISPLAYS_BYTES_MAX of a run. */
 static void on_display(void *arg, const json_t *bundle)
 {
 	struct ours *ours = arg;
@@ -164,10 +163,15 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 				       .sample = on_sample,
 				       .refused = on_refused,
 				       .done = on_done };
+	const struct record_caller caller = {
+		.name = ex->caller.name,
+		.door = ex->table->door ? ex->table->door : "http",
+		.preset = json_string_value(json_object_get(ex->object, "preset")),
+	};
 	struct ours *ours;
 	int r;
 
-	if (ex->http->stopping)
+	if (!ex->http || ex->http->stopping)
 		return err_set(err, SBX_AT_BUSY, 0, "the server is stopping");
 	r = exchange_check_policy(ex, request->policy, err);
 	if (r < 0)
@@ -181,8 +185,8 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 	mine.arg = ours;
 	request->peer_fd = ex->caller.peer_fd;
 	request->caller = ex->caller.name;
-	r = runs_submit(ex->http->runs, ex->http->engine, request, ex->caller.name,
-			detach, &mine, &ours->run, err);
+	r = runs_submit(ex->http->runs, ex->http->engine, request, &caller, detach, &mine,
+			&ours->run, err);
 	if (r < 0) {
 		free(ours);
 		return r;

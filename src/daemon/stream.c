@@ -43,12 +43,6 @@ void stream_typed(struct stream *s, const char *type, const json_t *object)
 	stream_object(s, line);
 }
 
-void stream_display(struct stream *s, const json_t *bundle)
-{
-	stream_object(s, json_pack("{s:s,s:O}", "type", "display", "bundle",
-				   (json_t *)(uintptr_t)bundle));
-}
-
 /* One sequence at p: its length if it is whole and right; 0 if it is right so far but not
  * whole; else minus the number of bytes that one replacement stands for. */
 static int utf8_sequence(const unsigned char *p, size_t len)

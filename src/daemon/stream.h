@@ -33,8 +33,6 @@ static inline size_t stream_waiting(const struct stream *s)
 void stream_object(struct stream *s, json_t *object);
 /* {"type": type, ...members of object}; the reference stays the caller's. */
 void stream_typed(struct stream *s, const char *type, const json_t *object);
-/* {"type": "display", "bundle": {mime: data}}; the reference stays the caller's. */
-void stream_display(struct stream *s, const json_t *bundle);
 /* {"type": "stdout" | "stderr", "text"}, several where data is long, none where nothing
  * whole has come. Bytes that are not UTF-8 become U+FFFD; a sequence that the next chunk
  * completes does not. stream 1 or 2. */

@@ -7,11 +7,11 @@ import json
 import time
 from urllib.parse import quote
 
-import server
+import http_server
 
 
 class Server:
-    def __init__(self, http: server.Server) -> None:
+    def __init__(self, http: http_server.Server) -> None:
         self.http = http
 
     def raw(self, method: str, url: str, body: object = None, timeout: float = 60) -> tuple[int, bytes]:
@@ -86,5 +86,5 @@ class Session:
 
 @contextlib.contextmanager
 def serving(*options: str):
-    with server.Server(*options) as http:
+    with http_server.Server(*options) as http:
         yield Server(http)
