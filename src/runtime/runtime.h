@@ -71,6 +71,19 @@ bool worker_in_program(void);
 /* ---- reseed.c: nothing random is shared between siblings ---- */
 int reseed_all(struct sbx_err *err);
 
+/* ---- compile.c: a program's text ---- */
+int compile_init(void); /* zygote. 0 or -1 with exception */
+/* awaits: it may await outside of functions, and then is a coroutine function's code.
+ * *ret_last: the last expression's code; stays NULL where there is none. 0 or -1 with
+ * exception. New references. */
+int compile_program(PyObject *source, PyObject *filename, bool awaits,
+		    PyObject **ret_body, PyObject **ret_last);
+/* The lines, for tracebacks; 0 or -1 with exception. */
+int compile_remember(PyObject *source, PyObject *filename);
+int compile_forget(PyObject *filename);
+/* The compiler looks for the faulty line in a file of that name; there is none. */
+void compile_mend_error(PyObject *error, PyObject *filename);
+
 /* ---- program.c: from source to the text of WORKER_DONE ---- */
 struct json;
 int program_init(
@@ -82,6 +95,8 @@ int program_environ(const struct program *program); /* 0 or -1 with exception */
 int program_run(const struct program *program, struct json *done);
 /* Its very end: threads, atexit, flush. Returns the exit code, or another one. */
 int program_finish(int exit_code);
+/* An attribute of a module, which is imported. New reference or NULL with exception. */
+PyObject *runtime_take(const char *module, const char *name);
 PyObject *program_globals(void); /* borrowed: the namespace of __main__ */
 
 /* ---- session.c: what a session's programs have besides, and what is asked of it ---- */
@@ -109,13 +124,13 @@ void display_forget(void); /* the value and its repr */
 /* ---- stdio.c ---- */
 int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
 int stdio_open_input(void); /* sys.stdin anew: descriptor 0 is another file now */
-bool stdio_flush(void); /* false: something could not be written. Clears exceptions */
+bool stdio_flush(void);     /* false: something could not be written. Clears exceptions */
 void stdio_error_text(
 	PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
 
 /* ---- gate.c: the polite refusals ---- */
 int gate_install(const struct program *program); /* 0 or -1 with exception */
-int gate_admit(const struct program *program); /* the same, before each program */
+int gate_admit(const struct program *program);   /* the same, before each program */
 bool gate_raised(PyObject *exception);           /* an ImportError of ours */
 long gate_program_line(void); /* of the innermost frame of the program, 0: none */
 
