@@ -423,6 +423,8 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 	int r = open_journal(options, &spawn, err);
 	_cleanup_fd_ int dir_fd = spawn.journal_fd, key_fd = spawn.key_fd;
 
+	(void)dir_fd;
+	(void)key_fd;
 	if (r < 0)
 		return r;
 	if (!options->config.text && !options->journal_required && !options->journal_full)
