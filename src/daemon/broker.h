@@ -7,7 +7,8 @@
 #define ROLE_DOOR_FD \
 	3 /* broker, engine: the command's end of the inside door (daemon/door.h), a stream */
 #define ROLE_LIFELINE_FD \
-	4 /* broker: SOCK_SEQPACKET; it sends struct broker_hello, and ends at end of file */
+	4 /* broker: SOCK_SEQPACKET; it sends struct broker_hello, takes struct broker_offer, and
+	   * ends at end of file */
 #define ROLE_LISTEN_FD \
 	5 /* broker, engine: listening unix socket of the HTTP door, or not open */
 #define ROLE_BROKER_FD 6 /* engine: calls to the broker that are quick */

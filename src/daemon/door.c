@@ -27,6 +27,7 @@ struct door {
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
+	struct buf grants;           /* of the run to come */
 	struct execution *execution; /* NULL: none runs */
 	bool held, dead;
 	void (*closed)(void *arg);
@@ -42,6 +43,7 @@ static void door_close(struct door *door)
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
+	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -177,8 +179,33 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 /* ---- from the command ---- */
 
-static void run(struct door *door, const char *data, size_t len)
+/* Into offers, POLICY_GRANTS_MAX of them; the paths stay in door->grants. False: not to be
+ * understood. */
+static bool read_grants(const struct door *door, struct execution_offer *offers,
+			size_t *ret_count)
 {
+	size_t at = 0, len = door->grants.len, count = 0;
+
+	for (; at < len; count++) {
+		const char *path = door->grants.data + at + sizeof(uint32_t), *end;
+
+		if (count == POLICY_GRANTS_MAX || len - at <= sizeof(uint32_t))
+			return false;
+		end = memchr(path, '\0', len - at - sizeof(uint32_t));
+		if (!end)
+			return false;
+		memcpy(&offers[count].number, door->grants.data + at, sizeof(uint32_t));
+		offers[count].path = path;
+		at = (size_t)(end + 1 - door->grants.data);
+	}
+	*ret_count = count;
+	return true;
+}
+
+static bool run(struct door *door, const char *data, size_t len)
+{
+	struct execution_offer offers[POLICY_GRANTS_MAX];
+
 	struct execution_sink sink = { .output = on_output,
 				       .event = on_event,
 				       .stdin_taken = on_taken,
@@ -189,12 +216,19 @@ static void run(struct door *door, const char *data, size_t len)
 				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
+	size_t offer_count;
 	int r;
 
+	if (!read_grants(door, offers, &offer_count)) {
+		json_decref(object);
+		return false;
+	}
 	r = object ? request_parse(object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
+	request.execution.offers = offers;
+	request.execution.offer_count = offer_count;
 	if (r == 0)
 		r = engine_submit(door->engine, &request.execution, &sink,
 				  &door->execution, &err);
@@ -205,6 +239,8 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+	buf_free(&door->grants);
+	return true;
 }
 
 /* False: not to be understood. */
@@ -214,8 +250,7 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_RUN:
 		if (door->execution)
 			return false;
-		run(door, data, len);
-		return true;
+		return run(door, data, len);
 	case DOOR_STDIN:
 		/* A program that reads nothing more: the rest is dropped, and reported as
 		 * taken. */
@@ -227,6 +262,9 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		if (door->execution)
 			execution_stdin_close(door->execution);
 		return true;
+	case DOOR_GRANTS:
+		return !door->execution && door->grants.len == 0 &&
+		       buf_add(&door->grants, data, len) == 0;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -238,7 +276,10 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 
 static size_t frame_max(uint32_t type)
 {
-	return type == DOOR_RUN ? REQUEST_MAX : type == DOOR_STDIN ? DOOR_CHUNK : 0;
+	return type == DOOR_RUN      ? REQUEST_MAX
+	       : type == DOOR_STDIN  ? DOOR_CHUNK
+	       : type == DOOR_GRANTS ? DOOR_GRANTS_MAX
+				     : 0;
 }
 
 /* 1: one was taken, 0: not all of it is there, -errno. */

@@ -100,6 +100,7 @@ void engine_free(struct engine **e)
 		buf_free(&engine->filters[i]);
 	traffic_free(&engine->traffic);
 	resolver_free(&engine->resolver);
+	interpreter_forget(&engine->host);
 	call_queue_free(&engine->host.mover);
 	buf_free(&engine->host.zygote_filter);
 	free(engine);

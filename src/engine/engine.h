@@ -50,6 +50,10 @@ struct execution_file {
 	size_t len;
 };
 
+struct execution_offer {
+	uint32_t number;  /* the broker's */
+	const char *path; /* real */
+};
 struct execution_request {
 	const struct sbx_policy *policy; /* checked; copied */
 	const char *code; /* copied; UTF-8 without NUL, checked by engine_submit */
@@ -61,7 +65,11 @@ struct execution_request {
 	bool stdin_open;                    /* more will come by execution_stdin() */
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
-	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
+	/* Without one, started as root: what the command opened for allowed_directories, in
+	 * order. Copied. */
+	const struct execution_offer *offers;
+	size_t offer_count;
 };
 
 /* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER,
