@@ -47,9 +47,14 @@ static const struct verb {
 	  "exit code: 0 ok, 1 the program raised, 2 wrong usage or policy (nothing on standard output, --json or\n"
 	  "not), 3 a limit, 4 denied, 125 our own fault, 130 interrupted, 137 killed, 143 terminated\n" },
 	{ "serve", cli_serve, "serve HTTP on a unix socket",
-	  "usage: sandbox serve [--socket PATH] [--exit-with-stdin]\n"
+	  "usage: sandbox serve [--socket PATH] [--grantable DIR]... [--python PATH]...\n"
+	  "                     [--exit-with-stdin]\n"
 	  "\n"
 	  "  --socket PATH       default $XDG_RUNTIME_DIR/sandbox.sock, as root /run/sandbox.sock; mode 0600\n"
+	  "  --grantable DIR     what lies in it can be granted to callers over TCP;\n"
+	  "                      DIR:ro to read only (started as root)\n"
+	  "  --python PATH       an interpreter that any caller may name, although not\n"
+	  "                      everybody may read it (started as root)\n"
 	  "  --exit-with-stdin   end when standard input does\n"
 	  "\n"
 	  "Prints `listening on unix:PATH` on standard error when ready. SIGINT or SIGTERM end it, with all that\n"

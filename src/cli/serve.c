@@ -27,13 +27,23 @@
 #include "base/fd.h"
 #include "cli/cli.h"
 #include "lib/internal.h"
+#include "lib/offer.h"
 #include "lib/spawn.h"
 
 #define LOCK_TRIES 40
 #define LOCK_WAIT_MS 50
 
-static const char *const option_names[] = { "--socket", "--exit-with-stdin", "--help",
-					    NULL };
+#define OFFERS_MAX 64
+
+static const char *const option_names[] = { "--socket", "--grantable", "--python",
+					    "--exit-with-stdin", "--help", NULL };
+
+/* What the broker is told before the first request: places of root's own that callers may
+ * be shown. */
+struct named {
+	const char *item[OFFERS_MAX];
+	size_t count;
+};
 
 struct server {
 	struct sockaddr_un address;
@@ -207,7 +217,29 @@ static int wait_for_end(const struct spawned *spawned, int signals, bool with_st
 	}
 }
 
-static int serve(struct server *server, const char *path, bool with_stdin)
+static int offer_all(const struct spawned *spawned, const struct named *named,
+		     int (*offer)(const struct spawned *spawned, const char *item,
+				  struct sbx_err *err))
+{
+	struct sbx_err err = { 0 };
+
+	for (size_t i = 0; i < named->count; i++)
+		if (offer(spawned, named->item[i], &err) < 0)
+			return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+	return 0;
+}
+
+static int add_named(struct named *named, const char *item)
+{
+	if (named->count == OFFERS_MAX)
+		return cli_fail(EXIT_WRONG_USAGE, "serve: at most %d of an option",
+				OFFERS_MAX);
+	named->item[named->count++] = item;
+	return 0;
+}
+
+static int serve(struct server *server, const char *path, bool with_stdin,
+		 const struct named *grantable, const struct named *pythons)
 {
 	_cleanup_fd_ int signals = -1;
 	struct spawned spawned;
@@ -233,6 +265,14 @@ static int serve(struct server *server, const char *path, bool with_stdin)
 		return cli_fail(EXIT_OUR_FAULT, "serve: %s", err.msg);
 	/* Ours would keep taking connections after the engine's end. */
 	fd_close(&server->fd);
+	code = offer_all(&spawned, grantable, offer_grantable);
+	if (code == 0)
+		code = offer_all(&spawned, pythons, offer_python);
+	if (code != 0) {
+		unlink_socket(server);
+		(void)spawn_end(&spawned);
+		return code;
+	}
 	shown = summary_line(path, strlen(path), PATH_MAX);
 	(void)fprintf(stderr, "listening on unix:%s\n", shown ? shown : path);
 	free(shown);
@@ -249,7 +289,8 @@ int cli_serve(int argc, char **argv)
 {
 	struct server server = { .fd = -1 };
 	char path[PATH_MAX];
-	const char *given = NULL, *listener;
+	const char *given = NULL, *listener, *item;
+	struct named grantable = { .count = 0 }, pythons = { .count = 0 };
 	bool with_stdin = false;
 	int i, r, code;
 
@@ -259,6 +300,17 @@ int cli_serve(int argc, char **argv)
 			return EXIT_WRONG_USAGE;
 		if (r > 0)
 			continue;
+		r = cli_value(argc, argv, &i, "--grantable", &item);
+		if (r > 0 && add_named(&grantable, item) == 0)
+			continue;
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--python", &item);
+		else
+			return EXIT_WRONG_USAGE;
+		if (r > 0 && add_named(&pythons, item) == 0)
+			continue;
+		if (r != 0)
+			return EXIT_WRONG_USAGE;
 		r = cli_value(argc, argv, &i, "--listen", &listener);
 		if (r != 0)
 			return cli_fail(
@@ -274,7 +326,7 @@ int cli_serve(int argc, char **argv)
 			return r;
 		given = path;
 	}
-	code = serve(&server, given, with_stdin);
+	code = serve(&server, given, with_stdin, &grantable, &pythons);
 	unlink_socket(&server);
 	fd_close(&server.fd);
 	return code;

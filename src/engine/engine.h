@@ -66,6 +66,11 @@ struct execution_request {
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
+	/* He came over TCP: he has no working directory here, and gets nothing of the files but
+	 * what lies in these (items as of allowed_directories; NULL: none). Started as root
+	 * the broker has its own list besides. */
+	bool remote;
+	const struct policy_list *grantable;
 	/* Without one, started as root: what the command opened for allowed_directories, in
 	 * order. Copied. */
 	const struct execution_offer *offers;

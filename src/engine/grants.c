@@ -67,6 +67,30 @@ static int take_offer(const struct execution_request *request, size_t i,
 	return 0;
 }
 
+/* For a caller over TCP, who has no rights of his own on this machine. */
+static int check_remote(const struct execution_request *request,
+			const struct policy_grant *wanted, struct sbx_err *err)
+{
+	const struct policy_list *list = request->grantable;
+	struct policy_grant *top = malloc(sizeof(*top));
+	bool found = false;
+
+	if (!top)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "grants");
+	for (size_t i = 0; list && !found && i < list->count; i++) {
+		size_t len;
+
+		if (policy_grant_parse(list->items[i], top, NULL) < 0)
+			continue;
+		len = strlen(top->path);
+		found = (top->writable || !wanted->writable) && wanted->path[0] == '/' &&
+			strncmp(wanted->path, top->path, len) == 0 &&
+			(wanted->path[len] == '/' || wanted->path[len] == '\0');
+	}
+	free(top);
+	return found ? 0 : policy_grant_refused(wanted->path, EACCES, err);
+}
+
 static int resolve_one(struct execution *x, const struct execution_request *request,
 		       size_t i, struct policy_grant *parsed, char named[4096],
 		       struct sbx_err *err)
@@ -75,6 +99,8 @@ static int resolve_one(struct execution *x, const struct execution_request *requ
 	int r;
 
 	r = policy_grant_parse(x->policy.allowed_directories.items[i], parsed, err);
+	if (r == 0 && request->remote)
+		r = check_remote(request, parsed, err);
 	if (r == 0)
 		r = policy_grant_join(parsed, x->cwd, named, err);
 	if (r < 0)
