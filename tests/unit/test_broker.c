@@ -42,12 +42,13 @@ enum { QUICK, MOVER, PLAIN, NESTED, DEEPER, HANDED };
 static pid_t child(uint64_t flags, int *ret_pidfd)
 {
 	struct clone_args args = { .flags = CLONE_PIDFD | flags, .exit_signal = SIGCHLD };
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	args.pidfd = (uint64_t)(uintptr_t)ret_pidfd;
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-	if (pid == 0)
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* It may have been killed before it is asked for. */
+	if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+		_exit(1);
 	return pid;
 }
 
