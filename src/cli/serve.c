@@ -35,8 +35,9 @@
 
 #define OFFERS_MAX 64
 
-static const char *const option_names[] = { "--socket", "--grantable", "--python",
-					    "--exit-with-stdin", "--help", NULL };
+static const char *const option_names[] = { "--socket", "--grantable",
+					    "--python", "--exit-with-stdin",
+					    "--help",   NULL };
 
 /* What the broker is told before the first request: places of root's own that callers may
  * be shown. */

@@ -19,6 +19,7 @@
 #include "jail/filter.h"
 #include "jail/walls.h"
 #include "net/dial.h"
+#include "zygote/groups.h"
 #include "zygote/interpreter.h"
 
 /* Without them there is no jail to put a program into. */
@@ -66,6 +67,7 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	engine->loop = loop;
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
+		groups_free(&engine->host.groups);
 		free(engine);
 		return r;
 	}
@@ -100,6 +102,7 @@ void engine_free(struct engine **e)
 		buf_free(&engine->filters[i]);
 	traffic_free(&engine->traffic);
 	resolver_free(&engine->resolver);
+	groups_free(&engine->host.groups);
 	interpreter_forget(&engine->host);
 	call_queue_free(&engine->host.mover);
 	buf_free(&engine->host.zygote_filter);

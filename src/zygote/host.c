@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/wire.h"
 #include "jail/filter.h"
+#include "zygote/groups.h"
 #include "zygote/host.h"
 
 #define LIMIT_CONTROLLERS (CGROUP_MEMORY | CGROUP_CPU | CGROUP_CPUACCT | CGROUP_PIDS)
@@ -33,6 +34,9 @@ int host_begin(struct host *host, struct loop *loop, int broker_fd, int mover_fd
 	if (host->hello.cgroup.version != CGROUP_NONE &&
 	    (host->hello.cgroup.controllers & LIMIT_CONTROLLERS) != LIMIT_CONTROLLERS)
 		host->hello.cgroup.version = CGROUP_NONE;
+	if (host->hello.cgroup.version != CGROUP_NONE &&
+	    groups_new(&host->hello.cgroup, &host->groups) < 0)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "groups");
 	r = call_queue_new(loop, mover_fd, sizeof(struct broker_request),
 			   sizeof(struct broker_reply), mover_lost, host, &host->mover);
 	if (r < 0)

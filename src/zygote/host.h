@@ -19,7 +19,8 @@ struct host {
 	uint32_t next_jail;       /* index of the next jail, never reused */
 	uint32_t spans;           /* bits: spans of ids in use by templates */
 	struct buf zygote_filter;
-	struct known *known; /* interpreter_admit() */
+	struct groups *groups; /* removes them; NULL where there are none */
+	struct known *known;   /* interpreter_admit() */
 };
 
 /* Starts from the descriptors of the role (daemon/broker.h): receives the hello. */

@@ -78,7 +78,8 @@ enum offer_kind {
 			   * number; BROKER_OPEN_TREE takes it until it is withdrawn. */
 	OFFER_WITHDRAW = 2,  /* grant, and the count - 1 behind it */
 	OFFER_GRANTABLE = 3, /* fd: a directory, path, tree_flags: for callers over TCP */
-	OFFER_SHOWN = 4, /* path: what interpreters are read from though not everybody may */
+	OFFER_SHOWN =
+		4, /* path: what interpreters are read from though not everybody may */
 };
 #define OFFERED 0x80000000u
 struct broker_offer {
