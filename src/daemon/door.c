@@ -28,6 +28,7 @@ struct door {
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
+	struct buf grants;           /* of the run to come */
 	struct execution *execution; /* NULL: none runs */
 	bool held, dead;
 	void (*closed)(void *arg);
@@ -44,6 +45,7 @@ static void door_close(struct door *door)
 	buf_free(&door->in);
 	buf_free(&door->out);
 	service_stop_forget(door->service);
+	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -209,8 +211,33 @@ static int parse_request(struct door *door, json_t *object, struct request *ret,
 	return r;
 }
 
-static void run(struct door *door, const char *data, size_t len)
+/* Into offers, POLICY_GRANTS_MAX of them; the paths stay in door->grants. False: not to be
+ * understood. */
+static bool read_grants(const struct door *door, struct execution_offer *offers,
+			size_t *ret_count)
 {
+	size_t at = 0, len = door->grants.len, count = 0;
+
+	for (; at < len; count++) {
+		const char *path = door->grants.data + at + sizeof(uint32_t), *end;
+
+		if (count == POLICY_GRANTS_MAX || len - at <= sizeof(uint32_t))
+			return false;
+		end = memchr(path, '\0', len - at - sizeof(uint32_t));
+		if (!end)
+			return false;
+		memcpy(&offers[count].number, door->grants.data + at, sizeof(uint32_t));
+		offers[count].path = path;
+		at = (size_t)(end + 1 - door->grants.data);
+	}
+	*ret_count = count;
+	return true;
+}
+
+static bool run(struct door *door, const char *data, size_t len)
+{
+	struct execution_offer offers[POLICY_GRANTS_MAX];
+
 	struct execution_sink sink = { .output = on_output,
 				       .event = on_event,
 				       .stdin_taken = on_taken,
@@ -221,12 +248,19 @@ static void run(struct door *door, const char *data, size_t len)
 				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
+	size_t offer_count;
 	int r;
 
+	if (!read_grants(door, offers, &offer_count)) {
+		json_decref(object);
+		return false;
+	}
 	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
+	request.execution.offers = offers;
+	request.execution.offer_count = offer_count;
 	if (r == 0)
 		r = engine_submit(door->engine, &request.execution, &sink,
 				  &door->execution, &err);
@@ -237,6 +271,8 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+	buf_free(&door->grants);
+	return true;
 }
 
 /* The first time the listeners follow, and then nobody has to wait to connect. */
@@ -278,8 +314,7 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_RUN:
 		if (door->execution)
 			return false;
-		run(door, data, len);
-		return true;
+		return run(door, data, len);
 	case DOOR_STDIN:
 		/* A program that reads nothing more: the rest is dropped, and reported as
 		 * taken. */
@@ -299,6 +334,9 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_PING:
 		put(door, DOOR_PONG, NULL, 0);
 		return true;
+	case DOOR_GRANTS:
+		return !door->execution && door->grants.len == 0 &&
+		       buf_add(&door->grants, data, len) == 0;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -317,6 +355,8 @@ static size_t frame_max(uint32_t type)
 		return CONFIG_FRAME_MAX;
 	case DOOR_STDIN:
 		return DOOR_CHUNK;
+	case DOOR_GRANTS:
+		return DOOR_GRANTS_MAX;
 	case DOOR_STOP:
 		return sizeof(struct door_stop);
 	default:

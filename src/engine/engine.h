@@ -53,6 +53,10 @@ struct execution_file {
 	size_t len;
 };
 
+struct execution_offer {
+	uint32_t number;  /* the broker's */
+	const char *path; /* real */
+};
 struct execution_request {
 	const struct sbx_policy *policy; /* checked; copied */
 	const char *code; /* copied; UTF-8 without NUL, checked by engine_submit */
@@ -65,7 +69,16 @@ struct execution_request {
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
-	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
+	/* He came over TCP: he has no working directory here, and gets nothing of the files but
+	 * what lies in these (items as of allowed_directories; NULL: none). Started as root
+	 * the broker has its own list besides. */
+	bool remote;
+	const struct policy_list *grantable;
+	/* Without one, started as root: what the command opened for allowed_directories, in
+	 * order. Copied. */
+	const struct execution_offer *offers;
+	size_t offer_count;
 };
 
 /* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER,

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
 
 #define COLLECT_US 500000u /* the init looks through what the program left */
 #define EXIT_US 2000000u   /* from killing a jail to its end */
@@ -48,8 +49,7 @@ void execution_release(struct execution *x)
 		stdio_free(&x->stdio);
 	for (int i = 0; i < 3; i++)
 		fd_close(&x->theirs[i]);
-	for (size_t i = 0; i < x->grant_count; i++)
-		call_forget(&x->grants[i].call);
+	grants_free(x);
 	if (x->worker)
 		pool_release(x->pool, &x->worker);
 	fd_close(&x->peer_fd);
@@ -62,7 +62,6 @@ void execution_release(struct execution *x)
 		free((char *)x->files[i].data);
 	}
 	free(x->files);
-	free(x->grants);
 	free(x->code);
 	free(x->filename);
 	free(x->cwd);

@@ -17,6 +17,7 @@ enum state { QUEUED, SETUP, STARTING, RUNNING, ENDING };
 
 struct grant {
 	char path[4096]; /* real */
+	uint32_t number; /* the broker's; 0: none */
 	bool writable;
 	struct call *call; /* opening it, where the jailer does */
 };
@@ -85,6 +86,10 @@ void execution_usage(void *arg, const struct meter_usage *usage); /* a sample */
 /* Limits, grants, streams and the seal; the answers of the init come to setup_answered(),
  * which hands the program over after the last. */
 int setup_begin(struct execution *x, struct sbx_err *err);
+/* A request to the init that setup_answered() counts; the last one is the seal. */
+int setup_ask(struct execution *x, const struct init_request *request, int fd,
+	      struct sbx_err *err);
+int setup_seal(struct execution *x, struct sbx_err *err);
 void setup_answered(struct execution *x);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
 
 static uint64_t memory_bytes(const struct execution *x)
 {
@@ -142,8 +143,8 @@ static void start_program(struct execution *x)
 		execution_fault(x, &err);
 }
 
-static int ask_init(struct execution *x, const struct init_request *request, int fd,
-		    struct sbx_err *err)
+int setup_ask(struct execution *x, const struct init_request *request, int fd,
+	      struct sbx_err *err)
 {
 	int r = worker_init_request(x->worker, request, fd);
 
@@ -153,7 +154,7 @@ static int ask_init(struct execution *x, const struct init_request *request, int
 	return 0;
 }
 
-static int seal(struct execution *x, struct sbx_err *err)
+int setup_seal(struct execution *x, struct sbx_err *err)
 {
 	struct init_request request = { .op = INIT_SEAL };
 	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
@@ -167,22 +168,7 @@ static int seal(struct execution *x, struct sbx_err *err)
 		request.sample_ms = METER_FIRST_MS;
 	}
 	x->sealed_sent = true;
-	return ask_init(x, &request, -1, err);
-}
-
-static int place_grant(struct execution *x, const struct grant *grant, int tree,
-		       struct sbx_err *err)
-{
-	struct init_request *request = calloc(1, sizeof(*request));
-	int r;
-
-	if (!request)
-		return err_set(err, SBX_AT_ENGINE, ENOMEM, "grant");
-	request->op = INIT_GRANT;
-	memcpy(request->path, grant->path, strlen(grant->path) + 1);
-	r = ask_init(x, request, tree, err);
-	free(request);
-	return r;
+	return setup_ask(x, &request, -1, err);
 }
 
 /* One memfd with all of them, so that any number is one packet. */
@@ -205,87 +191,7 @@ static int put_files(struct execution *x, struct sbx_err *err)
 	}
 	if (r < 0)
 		return err_set(err, SBX_AT_ENGINE, -r, "the files of a request");
-	return ask_init(x, &request, archive, err);
-}
-
-static unsigned tree_flags(const struct execution *x, const struct grant *grant)
-{
-	return TREE_ANY | (grant->writable ? TREE_WRITABLE : 0) |
-	       (x->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
-	       (x->policy.allow_subprocess ? TREE_EXEC : 0);
-}
-
-static void on_tree(void *arg, const void *reply, int fd)
-{
-	struct execution *x = arg;
-	const struct jailer_reply *r = reply;
-	struct grant *grant = NULL;
-	struct sbx_err err = { 0 };
-	bool more = false;
-
-	/* They are answered in order. */
-	for (size_t i = 0; i < x->grant_count; i++)
-		if (x->grants[i].call) {
-			if (grant)
-				more = true;
-			else
-				grant = &x->grants[i];
-		}
-	/* It is freed behind us, whatever becomes of the run. */
-	if (grant)
-		grant->call = NULL;
-	if (!grant || x->state != SETUP) {
-		fd_close(&fd);
-		return;
-	}
-	if (r->err.stage != SBX_AT_NONE) {
-		err = r->err;
-		if (err.stage != SBX_AT_WALL)
-			err.stage = SBX_AT_GRANT;
-		(void)snprintf(err.field, sizeof(err.field), "allowed_directories");
-		fd_close(&fd);
-		execution_fault(x, &err);
-		return;
-	}
-	if (place_grant(x, grant, fd, &err) < 0 || (!more && seal(x, &err) < 0))
-		execution_fault(x, &err);
-	fd_close(&fd);
-}
-
-/* Opens what the policy grants, with the caller's rights, and puts it into the jail. */
-static int open_grants(struct execution *x, struct sbx_err *err)
-{
-	struct host *host = &x->engine->host;
-	struct template *template = worker_template(x->worker);
-	struct broker_request request = { .op = BROKER_OPEN_TREE };
-	struct broker_reply reply;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < x->grant_count; i++) {
-		struct grant *grant = &x->grants[i];
-		_cleanup_fd_ int tree = -1;
-
-		if (!host->hello.root) {
-			r = template_open_tree(template, grant->path,
-					       tree_flags(x, grant), on_tree, x,
-					       &grant->call);
-			if (r < 0)
-				return err_set(err, SBX_AT_GRANT, -r, "%.200s",
-					       grant->path);
-			continue;
-		}
-		request.index = template_span(template);
-		request.uid_index = worker_uid_index(x->worker);
-		request.tree_flags = tree_flags(x, grant) | TREE_IDMAP;
-		memcpy(request.path, grant->path, strlen(grant->path) + 1);
-		r = host_call(host, &request, x->peer_fd, &reply, &tree, err);
-		if (r == 0)
-			r = place_grant(x, grant, tree, err);
-		else if (err->field[0] == '\0')
-			(void)snprintf(err->field, sizeof(err->field),
-				       "allowed_directories");
-	}
-	return r;
+	return setup_ask(x, &request, archive, err);
 }
 
 static int set_limits(struct execution *x, struct sbx_err *err)
@@ -315,7 +221,7 @@ static int begin_network(struct execution *x, struct sbx_err *err)
 	int r = network_new(x->engine, &x->policy, execution_network_event, x,
 			    &x->network, err);
 
-	return r < 0 ? r : ask_init(x, &request, -1, err);
+	return r < 0 ? r : setup_ask(x, &request, -1, err);
 }
 
 int setup_begin(struct execution *x, struct sbx_err *err)
@@ -338,16 +244,16 @@ int setup_begin(struct execution *x, struct sbx_err *err)
 	x->has_stdio = true;
 	stdio_hold(&x->stdio, x->hold);
 	if (disk.disk_bytes != WORKER_DISK_BYTES)
-		r = ask_init(x, &disk, -1, err);
+		r = setup_ask(x, &disk, -1, err);
 	if (r == 0 && x->file_count > 0)
 		r = put_files(x, err);
 	if (r == 0 && x->policy.network_access)
 		r = begin_network(x, err);
 	if (r == 0 && x->grant_count > 0)
-		r = open_grants(x, err);
+		r = grants_open(x, err);
 	/* Rootless grants are opened by the jailer; the last answer seals. */
 	if (r == 0 && (x->grant_count == 0 || x->engine->host.hello.root))
-		r = seal(x, err);
+		r = setup_seal(x, err);
 	return r;
 }
 

@@ -14,10 +14,11 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
+#include "zygote/interpreter.h"
 
 #define CODE_MAX (16u << 20)
 #define SETUP_US 10000000u /* from taking a worker to its first instruction */
-#define GRANTS_MAX 64u
 
 static void on_setup_timeout(void *arg)
 {
@@ -88,141 +89,6 @@ static int check_code(const char *code, size_t len, struct sbx_err *err)
 	return 0;
 }
 
-/* What a jail has of its own at these places cannot be covered, and what the host has
- * there is nobody's to give. */
-static int check_place(const char *path, struct sbx_err *err)
-{
-	static const char *const own[] = { "/",     "/tmp", "/work",  "/usr",   "/bin",
-					   "/sbin", "/lib", "/lib32", "/lib64", NULL };
-	static const char *const closed[] = { "/proc", "/sys", "/dev", "/.sbx", NULL };
-
-	for (const char *const *at = own; *at; at++)
-		if (strcmp(path, *at) == 0)
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: %s cannot be granted as a whole: %s",
-				path,
-				path[1] == '\0' ? "it is everything"
-				: strcmp(path, "/tmp") == 0 || strcmp(path, "/work") == 0
-					? "every program has one of its own; grant a directory in it"
-					: "every program sees it read-only; grant a directory in it");
-	for (const char *const *at = closed; *at; at++) {
-		size_t len = strlen(*at);
-
-		if (strncmp(path, *at, len) == 0 && (path[len] == '/' || !path[len]))
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: nothing in %s can be granted: every program "
-				"has its own",
-				*at);
-	}
-	return 0;
-}
-
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct grant *)a)->path, ((const struct grant *)b)->path);
-}
-
-/* One in another is mounted after it, over it: the innermost decides. */
-static int sort_grants(struct execution *x, struct sbx_err *err)
-{
-	qsort(x->grants, x->grant_count, sizeof(*x->grants), by_path);
-	for (size_t i = 1; i < x->grant_count; i++)
-		if (strcmp(x->grants[i - 1].path, x->grants[i].path) == 0)
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: two of them are %.200s",
-				x->grants[i].path);
-	return 0;
-}
-
-/* A grant is the directory that was named. Where a program may write it can plant a link,
- * and the next run's grant would be what the link leads to. */
-static int check_links(const char *named, const char *real, struct sbx_err *err)
-{
-	char plain[8194] = "";
-	size_t len = 0;
-
-	for (const char *at = named; *at;) {
-		size_t part = strcspn(at, "/");
-
-		if (part > 0 && !(part == 1 && at[0] == '.') &&
-		    len + part + 2 < sizeof(plain)) {
-			plain[len++] = '/';
-			memcpy(plain + len, at, part);
-			len += part;
-		}
-		at += part + (at[part] == '/');
-	}
-	plain[len] = '\0';
-	if (strcmp(plain, real) == 0)
-		return 0;
-	return err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
-			     "allowed_directories: \"%.180s\" leads through a symbolic "
-			     "link; if that is meant, name \"%.180s\"",
-			     named, real);
-}
-
-/* Relative grants need the caller's directory. Real paths: a grant is what it is when the
- * run begins. */
-static int resolve_grants(struct execution *x, struct sbx_err *err)
-{
-	const struct policy_list *list = &x->policy.allowed_directories;
-	struct policy_grant *parsed;
-	char *joined;
-	int r = 0;
-
-	if (list->count == 0)
-		return 0;
-	if (list->count > GRANTS_MAX)
-		return err_set_field(err, SBX_AT_POLICY, 0, "allowed_directories",
-				     "allowed_directories: at most %u entries",
-				     GRANTS_MAX);
-	x->grants = calloc(list->count, sizeof(*x->grants));
-	parsed = malloc(sizeof(*parsed));
-	joined = malloc(8194);
-	if (!x->grants || !parsed || !joined)
-		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "grants");
-	for (size_t i = 0; r == 0 && i < list->count; i++) {
-		r = policy_grant_parse(list->items[i], parsed, err);
-		if (r < 0)
-			break;
-		if (parsed->path[0] != '/' && !x->cwd) {
-			r = err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: \"%.200s\" is relative, and the caller named no "
-				"working directory",
-				parsed->path);
-			break;
-		}
-		(void)snprintf(joined, 8194, "%s%s%s",
-			       parsed->path[0] == '/' ? "" : x->cwd,
-			       parsed->path[0] == '/' ? "" : "/", parsed->path);
-		r = strlen(joined) < 4096
-			    ? host_resolve_as(&x->engine->host, joined, x->peer_fd,
-					      x->grants[i].path, err)
-			    : -ENAMETOOLONG;
-		if (r < 0) {
-			r = err_set_field(
-				err, SBX_AT_GRANT, -r, "allowed_directories",
-				"allowed_directories: \"%.200s\" cannot be granted",
-				parsed->path);
-			break;
-		}
-		r = check_place(x->grants[i].path, err);
-		if (r == 0)
-			r = check_links(joined, x->grants[i].path, err);
-		if (r < 0)
-			break;
-		x->grants[i].writable = parsed->writable;
-		x->grant_count = i + 1;
-	}
-	free(parsed);
-	free(joined);
-	return r < 0 ? r : sort_grants(x, err);
-}
-
 static int make_id(char id[33])
 {
 	unsigned char bytes[16];
@@ -280,7 +146,8 @@ static int copy_request(struct execution *x, const struct execution_request *req
 	return 0;
 }
 
-static int prepare(struct execution *x, struct sbx_err *err)
+static int prepare(struct execution *x, const struct execution_request *request,
+		   struct sbx_err *err)
 {
 	const char *python = x->policy.python;
 	int r;
@@ -299,12 +166,14 @@ static int prepare(struct execution *x, struct sbx_err *err)
 			"5.14; `sandbox doctor` says what is missing");
 	if (!python || !python[0])
 		python = engine_default_python(x->engine, err);
+	else if (x->engine->host.hello.root && x->peer_fd >= 0)
+		interpreter_admit(&x->engine->host, python, x->peer_fd);
 	if (!python)
 		return -ENOENT;
 	x->python = strdup(python);
 	if (!x->python)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	return resolve_grants(x, err);
+	return grants_resolve(x, request, err);
 }
 
 int engine_submit(struct engine *engine, const struct execution_request *request,
@@ -331,7 +200,7 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	engine->execution_count++;
 	r = copy_request(x, request, err);
 	if (r == 0)
-		r = prepare(x, err);
+		r = prepare(x, request, err);
 	if (r < 0 && err->stage == SBX_AT_WALL) {
 		/* A verdict, not a refusal: the result says WallMissing. */
 		x->fault = *err;
