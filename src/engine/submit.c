@@ -116,6 +116,9 @@ static int make_box(struct execution *x, const struct execution_request *request
 				       .files = request->files,
 				       .file_count = request->file_count,
 				       .peer_fd = request->peer_fd,
+				       .remote = request->remote,
+				       .offers = request->offers,
+				       .offer_count = request->offer_count,
 				       .caller = request->caller,
 				       .running = x };
 
