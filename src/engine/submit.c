@@ -176,6 +176,16 @@ static int prepare(struct execution *x, const struct execution_request *request,
 	return grants_resolve(x, request, err);
 }
 
+/* What a request holds while it waits. */
+static size_t weight_of(const struct execution *x)
+{
+	size_t sum = x->code_len + x->stdin_len;
+
+	for (size_t i = 0; i < x->file_count; i++)
+		sum += x->files[i].len;
+	return sum;
+}
+
 int engine_submit(struct engine *engine, const struct execution_request *request,
 		  const struct execution_sink *sink, struct execution **ret_execution,
 		  struct sbx_err *err)
@@ -216,6 +226,8 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 				  &x->ticket, err);
 	if (r > 0)
 		r = take_worker(x, err);
+	else if (r == 0 && x->ticket)
+		r = admission_weigh(x->ticket, weight_of(x), err);
 	if (r < 0) {
 		execution_release(x);
 		return r;
