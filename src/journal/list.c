@@ -215,11 +215,16 @@ static int write_sql(const struct filter *f, char *sql, size_t size)
 
 	if (f->driver == BY_TIME) {
 		(void)snprintf(order, sizeof(order), "e.at_us %s, e.seq %s", down, down);
-		(void)snprintf(within, sizeof(within),
-			       f->cursor ? "(e.at_us, e.seq) %s ((SELECT at_us FROM"
-					   " executions WHERE seq = :cursor), :cursor)"
-					 : "1",
-			       f->reverse ? ">" : "<");
+		/* Of a row that was pruned, or is yet to come, its neighbour's time. */
+		(void)snprintf(within, sizeof(within), "%s",
+			       !f->cursor ? "1"
+			       : f->reverse
+				       ? "(e.at_us, e.seq) > (coalesce((SELECT at_us FROM"
+					 " executions WHERE seq <= :cursor ORDER BY seq"
+					 " DESC LIMIT 1), -1), :cursor)"
+				       : "(e.at_us, e.seq) < (coalesce((SELECT at_us FROM"
+					 " executions WHERE seq >= :cursor ORDER BY seq"
+					 " LIMIT 1), 9223372036854775807), :cursor)");
 	} else {
 		(void)snprintf(order, sizeof(order), "%s %s", drivers[f->driver].key,
 			       down);
