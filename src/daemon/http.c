@@ -339,6 +339,8 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 		http_close(&http);
 		return r;
 	}
+	if (options && options->submit)
+		runs_submit_by(http->runs, options->submit, options->submit_arg);
 	*ret = http;
 	return 0;
 }

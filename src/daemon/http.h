@@ -36,6 +36,11 @@ struct http_options {
 	const struct http_template *templates;
 	size_t template_count;
 	enum log_level log_level;
+	/* Of http_new() only: in place of engine_submit(); caller: its name. NULL: that. */
+	int (*submit)(void *arg, const struct execution_request *request,
+		      const char *caller, const struct execution_sink *sink,
+		      struct execution **ret, struct sbx_err *err);
+	void *submit_arg;
 };
 
 enum http_kind { HTTP_UNIX, HTTP_TCP };

@@ -246,10 +246,10 @@ static void on_sample(void *arg, const json_t *sample)
 	struct record *record = arg;
 
 	if (record->begin_asked || record->begun)
-		journal_sample(record->recorder->journal, record->id,
-			       whole(sample, "at_ms", 1), whole(sample, "memory_bytes", 1),
-			       whole(sample, "cpu_ms", 1000),
-			       (uint32_t)whole(sample, "processes", 1));
+		journal_sample(
+			record->recorder->journal, record->id, whole(sample, "at_ms", 1),
+			whole(sample, "memory_bytes", 1), whole(sample, "cpu_ms", 1000),
+			(uint32_t)whole(sample, "processes", 1));
 	if (record->sink.sample)
 		record->sink.sample(record->sink.arg, sample);
 }

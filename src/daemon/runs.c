@@ -43,6 +43,8 @@ struct runs {
 	size_t live_count, kept_count, kept_bytes;
 	uint64_t serial;
 	struct metrics *metrics;
+	runs_submit_fn submit; /* NULL: engine_submit() */
+	void *submit_arg;
 };
 
 int runs_new(struct metrics *metrics, struct runs **ret)
@@ -250,6 +252,12 @@ static void on_refused(void *arg, const struct sbx_err *err)
 	run_free(run);
 }
 
+void runs_submit_by(struct runs *runs, runs_submit_fn submit, void *arg)
+{
+	runs->submit = submit;
+	runs->submit_arg = arg;
+}
+
 int runs_submit(struct runs *runs, struct engine *engine,
 		const struct execution_request *request, const char *caller,
 		bool detached, const struct execution_sink *sink, struct run **ret,
@@ -279,7 +287,9 @@ int runs_submit(struct runs *runs, struct engine *engine,
 		       request->filename ? request->filename : "<program>");
 	if (clock_gettime(CLOCK_REALTIME, &now) == 0)
 		run->at_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
-	r = engine_submit(engine, request, &mine, &run->execution, err);
+	r = runs->submit ? runs->submit(runs->submit_arg, request, caller, &mine,
+					&run->execution, err)
+			 : engine_submit(engine, request, &mine, &run->execution, err);
 	if (r < 0) {
 		run_free(run);
 		return r;

@@ -24,6 +24,11 @@ int runs_new(struct metrics *metrics, struct runs **ret);
 void runs_free(struct runs **runs);
 size_t runs_live(const struct runs *runs);
 
+/* In place of engine_submit(), from now on; caller: its name. */
+typedef int (*runs_submit_fn)(void *arg, const struct execution_request *request,
+			      const char *caller, const struct execution_sink *sink,
+			      struct execution **ret, struct sbx_err *err);
+void runs_submit_by(struct runs *runs, runs_submit_fn submit, void *arg);
 /* Submits and keeps account. caller: its name. sink as engine_submit()'s. */
 int runs_submit(struct runs *runs, struct engine *engine,
 		const struct execution_request *request, const char *caller,
