@@ -372,7 +372,7 @@ int log_ask_rows(struct log_session *session, const char *verb, const json_t *fi
 
 static int run_verb(const struct log_options *options, int (*verb)(struct log_session *))
 {
-	struct spawn_options how = { .door = true, .journal_fd = -1 };
+	struct spawn_options how = { .reader = true, .door = true, .journal_fd = -1 };
 	struct spawned spawned;
 	struct log_session session = { .options = options, .spawned = &spawned };
 	struct sbx_err err = { 0 };
