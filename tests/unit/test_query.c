@@ -391,6 +391,26 @@ static void test_follow(void **state)
 	box_wait(&box, recorded);
 }
 
+/* Words are found before the index has them. */
+static void test_newest(void **state)
+{
+	(void)state;
+	for (unsigned i = 2001; i <= 2020; i++) {
+		char word[32];
+
+		box_record(&box, i);
+		box_wait(&box, box.answers + 2);
+		(void)snprintf(word, sizeof(word), "number%u", i);
+		assert_int_equal(count("list", json_pack("{s:s}", "text", word)), 1);
+	}
+	assert_int_equal(
+		count("list", json_pack("{s:s,s:i}", "text", "number20*", "limit", 100)),
+		21); /* and the 20th */
+	assert_int_equal(
+		count("list", json_pack("{s:s,s:i}", "text", "number20*", "limit", 5)),
+		5);
+}
+
 static void test_cancel(void **state)
 {
 	struct answer answers[40];
@@ -505,11 +525,17 @@ static void test_hostile_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list),    cmocka_unit_test(test_pages),
-		cmocka_unit_test(test_filters), cmocka_unit_test(test_hostile_filters),
-		cmocka_unit_test(test_show),    cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_samples), cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_cancel),  cmocka_unit_test(test_hostile_records),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_hostile_filters),
+		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_samples),
+		cmocka_unit_test(test_follow),
+		cmocka_unit_test(test_newest),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_hostile_records),
 		cmocka_unit_test(test_close),
 	};
 
