@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import http.client
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -32,6 +34,16 @@ print('{"record": "verdict", "status": "ok", "id": "forged"}')
 sys.stdout.buffer.write(b"\xff\xfe\xc0\x80\n")
 print("=cmd|'/C calc'!A1")
 '''
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
 
 
 @pytest.fixture(scope="module")
@@ -362,3 +374,55 @@ def test_many(tmp_path) -> None:
     assert len(rows(directory, "show", f"{7 * 2654435761:032x}")[0]["samples"]) == 10
     figures = rows(directory, "stats")[0]
     assert figures["executions"] == count and figures["samples"] == 10 * count
+
+
+def test_forward(tmp_path) -> None:
+    """What a server records goes to the places of its configuration as well, a file and a syslog of ours."""
+    place = tempfile.mkdtemp(prefix="sandbox-fw-")
+    process = None
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        heard.bind(os.path.join(place, "log"))
+        heard.settimeout(20)
+        config = os.path.join(place, "sandbox.yaml")
+        with open(config, "w") as file:
+            file.write(f"journal:\n  dir: {place}/journal\n  forward: ['file:{place}/records.jsonl', "
+                       f"'syslog:{place}/log']\n")
+        process = subprocess.Popen([runner.BINARY, "serve", "--config", config, "--socket", f"{place}/s",
+                                    "--exit-with-stdin"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert b"listening" in process.stderr.readline()
+        connection = Unix(f"{place}/s")
+        connection.request("POST", "/v1/executions", json.dumps({"code": "import os"}),
+                           {"Content-Type": "application/json"})
+        result = json.loads(connection.getresponse().read())
+        connection.close()
+        assert result["status"] == "denied"
+        told = []
+        while not any('"record":"verdict"' in text for text in told):
+            told.append(heard.recv(65536).decode())
+        assert all(re.match(r"<8[46]>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d sandbox\[\d+\]: \{", text) for text in told)
+        deadline = time.monotonic() + 20
+        records: list[dict] = []
+        while "verdict" not in [record["record"] for record in records] and time.monotonic() < deadline:
+            time.sleep(0.05)
+            with open(f"{place}/records.jsonl") as file:
+                records = [json.loads(line) for line in file]
+        own = [record for record in records if result["id"] in (record.get("id"), record.get("execution"))]
+        assert [record["record"] for record in own] == ["begin", "event", "verdict"]
+        process.stdin.close()
+        assert process.wait(30) == 0
+    finally:
+        if process:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+        heard.close()
+        shutil.rmtree(place)
+
+
+def test_forward_to_nowhere(tmp_path) -> None:
+    for target in ("nonsense", "file:/proc/none/x", "file:relative"):
+        config = tmp_path / "sandbox.yaml"
+        config.write_text(f"journal:\n  dir: {tmp_path}/j\n  forward: ['{target}']\n")
+        ran = runner.run_command("serve", "--config", str(config), "--socket", str(tmp_path / "s"))
+        assert ran.exit == 2 and "journal.forward" in ran.stderr
