@@ -54,7 +54,7 @@ struct broker {
 	int engine_pidfd;
 	int sync_fd, mover_fd;
 	bool has_door, has_journal, has_key; /* the role's descriptors that were given */
-	int listener_count;         /* from ROLE_LISTENERS_FD on */
+	int listener_count;                  /* from ROLE_LISTENERS_FD on */
 };
 
 /* ---- which instance we are ---- */
@@ -566,7 +566,7 @@ static void keep_environment(char **ret, size_t size)
 static int journal_for_view(const struct broker *b)
 {
 	struct sbx_err err = { 0 };
-	int tree = -1, null;
+	int tree = -1, full;
 
 	if (!b->has_journal)
 		return -1;
@@ -575,8 +575,8 @@ static int journal_for_view(const struct broker *b)
 		(void)close(ROLE_JOURNAL_FD);
 		return tree;
 	}
-	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (null < 0 || dup2(null, ROLE_JOURNAL_FD) < 0)
+	full = open("/dev/full", O_RDONLY | O_CLOEXEC);
+	if (full < 0 || dup2(full, ROLE_JOURNAL_FD) < 0)
 		_exit(126);
 	return -1;
 }
