@@ -55,7 +55,7 @@ struct broker {
 	int sync_fd, mover_fd;
 	bool reader;
 	bool has_door, has_journal, has_key; /* the role's descriptors that were given */
-	int listener_count;         /* from ROLE_LISTENERS_FD on */
+	int listener_count;                  /* from ROLE_LISTENERS_FD on */
 };
 
 /* ---- which instance we are ---- */
@@ -567,7 +567,7 @@ static void keep_environment(char **ret, size_t size)
 static int journal_for_view(const struct broker *b)
 {
 	struct sbx_err err = { 0 };
-	int tree = -1, null;
+	int tree = -1, full;
 
 	if (!b->has_journal)
 		return -1;
@@ -576,10 +576,22 @@ static int journal_for_view(const struct broker *b)
 		(void)close(ROLE_JOURNAL_FD);
 		return tree;
 	}
-	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (null < 0 || dup2(null, ROLE_JOURNAL_FD) < 0)
+	full = open("/dev/full", O_RDONLY | O_CLOEXEC);
+	if (full < 0 || dup2(full, ROLE_JOURNAL_FD) < 0)
 		_exit(126);
 	return -1;
+}
+
+static void open_shown_journal(void)
+{
+	int fd = open(VIEW_JOURNAL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || (fd != ROLE_JOURNAL_FD && dup2(fd, ROLE_JOURNAL_FD) < 0))
+		_exit(126);
+	if (fd != ROLE_JOURNAL_FD)
+		(void)close(fd);
+	else
+		(void)fcntl(fd, F_SETFD, 0);
 }
 
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
@@ -611,6 +623,8 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 			(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 			_exit(126);
 		}
+		if (journal >= 0)
+			open_shown_journal();
 		/* Capabilities outlive the change of ids, so that caps_keep() can empty
 		 * the bounding set, too, and reads back that nothing is left; a new user
 		 * namespace begins with the bits at their defaults. */

@@ -51,6 +51,21 @@ static void raise_files(void)
 	}
 }
 
+/* What is opened next would take the number, and pass for what the command gave. */
+static int occupy(int fd)
+{
+	int null;
+
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 0;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || (null != fd && dup3(null, fd, O_CLOEXEC) < 0))
+		return -errno;
+	if (null != fd)
+		(void)close(null);
+	return 0;
+}
+
 static int lock_in(struct sbx_err *err)
 {
 	_cleanup_buf_ struct buf filter = { 0 };
@@ -125,7 +140,8 @@ int engine_main(int argc, char **argv)
 	raise_files();
 	for (int fd = ROLE_DOOR_FD; fd < ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	if (let_go_of_stdio() < 0 || (reader ? read_journal : serve)(&err) < 0) {
+	if (occupy(ROLE_JOURNAL_FD) < 0 || occupy(ROLE_JOURNAL_KEY_FD) < 0 ||
+	    let_go_of_stdio() < 0 || (reader ? read_journal : serve)(&err) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",
 			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;

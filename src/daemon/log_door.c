@@ -17,7 +17,6 @@
 #include "daemon/broker.h"
 #include "daemon/door.h"
 #include "daemon/log_door.h"
-#include "daemon/view.h"
 
 struct log_door {
 	struct loop *loop;
@@ -29,22 +28,20 @@ struct log_door {
 	void *arg;
 };
 
-/* A reader was given one: the descriptor, or, started as root, what is mounted in its
- * view. */
-static const char *directory(char *path, size_t size, struct sbx_err *err)
+/* See ROLE_JOURNAL_FD. */
+static int directory(char *path, size_t size, struct sbx_err *err)
 {
 	struct stat st;
 
-	if (fstat(ROLE_JOURNAL_FD, &st) < 0)
-		return VIEW_JOURNAL;
-	if (S_ISDIR(st.st_mode)) {
-		(void)snprintf(path, size, "/proc/self/fd/%d", ROLE_JOURNAL_FD);
-		return path;
+	if (fstat(ROLE_JOURNAL_FD, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		(void)err_set(
+			err, SBX_AT_JOURNAL, 0,
+			"the file system of the journal's directory has no id-mapped"
+			" mounts (ext4, xfs, btrfs and tmpfs have them)");
+		return -ENOTSUP;
 	}
-	(void)err_set(err, SBX_AT_JOURNAL, 0,
-		      "the file system of the journal's directory has no id-mapped mounts"
-		      " (ext4, xfs, btrfs and tmpfs have them)");
-	return NULL;
+	(void)snprintf(path, size, "/proc/self/fd/%d", ROLE_JOURNAL_FD);
+	return 0;
 }
 
 int log_door_new(struct loop *loop, struct journal *journal, bool reader,
@@ -97,9 +94,10 @@ static void on_end(void *arg, const struct sbx_err *err)
 
 static int open_journal(struct log_door *door, bool writable, struct sbx_err *err)
 {
-	struct journal_options options = { .read_only = !writable,
-					   .starter_uid = getuid() };
 	char path[32];
+	struct journal_options options = { .dir = path,
+					   .read_only = !writable,
+					   .starter_uid = getuid() };
 	struct stat st;
 
 	if (door->journal && (!door->ours || door->writable || !writable))
@@ -108,8 +106,7 @@ static int open_journal(struct log_door *door, bool writable, struct sbx_err *er
 		return err_set(err, SBX_AT_JOURNAL, 0, "this engine keeps no journal");
 	if (door->ours)
 		journal_close(&door->journal);
-	options.dir = directory(path, sizeof(path), err);
-	if (!options.dir)
+	if (directory(path, sizeof(path), err) < 0)
 		return -ENOTSUP;
 	if (fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
 		options.key_fd = ROLE_JOURNAL_KEY_FD;

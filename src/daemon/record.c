@@ -74,7 +74,6 @@ int recorder_open(struct recorder *recorder, const struct record_options *option
 	struct sbx_err mine = { 0 };
 	char by_fd[32];
 	struct journal_options journal = {
-		.dir = options->path,
 		.durability = options->durability,
 		.required = options->required,
 		.key_fd = options->key_fd > 0 ? options->key_fd : 0,
@@ -88,10 +87,8 @@ int recorder_open(struct recorder *recorder, const struct record_options *option
 
 	if (!options->enabled)
 		return 0;
-	if (!journal.dir) {
-		(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", options->dir_fd);
-		journal.dir = by_fd;
-	}
+	(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", options->dir_fd);
+	journal.dir = by_fd;
 	r = options->dir_fd < 0
 		    ? err_set(&mine, SBX_AT_JOURNAL, 0, "journal: %.200s",
 			      options->why_none ? options->why_none : "no directory")

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/err.h"
 #include "daemon/http.h"
-#include "daemon/view.h"
 #include "daemon/service.h"
 
 #define LOOK_US 10000 /* between two looks at what is left, while stopping */
@@ -81,26 +81,25 @@ const struct config *service_config(const struct service *service)
 
 /* ---- the journal ---- */
 
-/* Where it is: see ROLE_JOURNAL_FD. */
-static void find_journal(const struct service *service, struct record_options *options)
+/* Where it is: see ROLE_JOURNAL_FD. What was not given is /dev/null. */
+static void find_journal(struct record_options *options)
 {
 	struct stat st;
 
 	options->dir_fd = -1;
 	options->key_fd = -1;
-	if (fcntl(ROLE_JOURNAL_KEY_FD, F_GETFD) >= 0 &&
-	    fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
+	if (fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
 		options->key_fd = ROLE_JOURNAL_KEY_FD;
-	if (engine_has_view(service->engine) && stat(VIEW_JOURNAL "/.", &st) == 0) {
-		options->path = VIEW_JOURNAL;
-		options->dir_fd = 0;
+	if (fstat(ROLE_JOURNAL_FD, &st) < 0)
+		return;
+	if (S_ISDIR(st.st_mode)) {
 		options->enabled = true;
-	} else if (fstat(ROLE_JOURNAL_FD, &st) == 0) {
+		options->dir_fd = ROLE_JOURNAL_FD;
+	} else if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 7)) {
 		options->enabled = true;
-		if (S_ISDIR(st.st_mode))
-			options->dir_fd = ROLE_JOURNAL_FD;
-		options->why_none = "the file system of its directory has no id-mapped mounts "
-				    "(ext4, xfs, btrfs and tmpfs have them)";
+		options->why_none =
+			"the file system of its directory has no id-mapped mounts "
+			"(ext4, xfs, btrfs and tmpfs have them)";
 	}
 }
 
@@ -120,7 +119,7 @@ static int open_journal(struct service *service, const struct config *config,
 
 	if (service->recording)
 		return 0;
-	find_journal(service, &options);
+	find_journal(&options);
 	if (config->journal_required && !options.enabled)
 		return err_set_field(err, SBX_AT_JOURNAL, 0, "journal.required",
 				     "journal.required: no directory was given for it");

@@ -249,11 +249,6 @@ int engine_walls(const struct engine *engine, const struct sbx_policy *policy,
 	return 0;
 }
 
-bool engine_has_view(const struct engine *engine)
-{
-	return engine->host.hello.root;
-}
-
 json_t *engine_health(struct engine *engine)
 {
 	json_t *templates = json_array();

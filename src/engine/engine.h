@@ -112,7 +112,6 @@ void engine_session_limits(struct engine *engine, size_t max, uint32_t idle_s);
 struct loop *engine_loop(struct engine *engine);
 struct admission *engine_admission(struct engine *engine); /* admission.h */
 uid_t engine_starter_uid(const struct engine *engine);     /* whose server this is */
-bool engine_has_view(const struct engine *engine); /* started as root: daemon/view.h */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
