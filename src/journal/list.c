@@ -149,7 +149,7 @@ static int read_filter(struct question *question, struct filter *f)
 					    "caller", "since", "until",   "limit",
 					    "before", "after", "reverse", "full",
 					    NULL };
-	bool limited, before, after;
+	bool limited, before = false, after = false;
 	int r = filter_known(question, keys);
 
 	f->limit = QUESTION_LIMIT;
