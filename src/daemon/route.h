@@ -72,7 +72,7 @@ struct route_table {
 	const struct route *routes;
 	size_t count;
 	const char *door; /* for the record; NULL: "http" */
-	bool loose; /* of another's interface: unknown query names are ignored */
+	bool loose;       /* of another's interface: unknown query names are ignored */
 };
 
 /* The tables of our own interface, NULL at the end (daemon/api.c). */
