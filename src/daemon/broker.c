@@ -53,6 +53,7 @@ struct broker {
 	struct claim claim;
 	int engine_pidfd;
 	int sync_fd, mover_fd;
+	bool reader;
 	bool has_door, has_journal, has_key; /* the role's descriptors that were given */
 	int listener_count;                  /* from ROLE_LISTENERS_FD on */
 };
@@ -601,7 +602,8 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 			     b->has_key ? ROLE_JOURNAL_KEY_FD : -1 };
 	const int to[] = { ROLE_DOOR_FD, ROLE_BROKER_FD, ROLE_MOVER_FD, ROLE_JOURNAL_FD,
 			   ROLE_JOURNAL_KEY_FD };
-	char *const argv[] = { "sandbox", "--role=engine", NULL };
+	char *const argv[] = { "sandbox", "--role=engine", b->reader ? ROLE_READER : NULL,
+			       NULL };
 	char *environment[8];
 	struct sbx_err err = { 0 };
 	int exe, journal;
@@ -731,8 +733,7 @@ int broker_main(int argc, char **argv)
 	bool asked = false;
 	int status = 125;
 
-	(void)argc;
-	(void)argv;
+	b.reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	/* Interrupts from the terminal are the command's to handle; it ends us by its
 	 * lifeline. */
 	(void)setsid();
@@ -756,8 +757,9 @@ int broker_main(int argc, char **argv)
 	b.engine_uid = getuid();
 	if (claim_instance(&b, &err) < 0)
 		goto failed;
-	cgroup_host_make(&b.hello.cgroup, b.claim.id, b.engine_uid, claim_is_alive,
-			 &b.claim, b.hello.why_no_cgroup);
+	if (!b.reader)
+		cgroup_host_make(&b.hello.cgroup, b.claim.id, b.engine_uid,
+				 claim_is_alive, &b.claim, b.hello.why_no_cgroup);
 	if (start_engine(&b, &err) < 0)
 		goto failed;
 	if (wire_send(b.sync_fd, &b.hello, sizeof(b.hello), NULL, 0) < 0 ||

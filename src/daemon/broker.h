@@ -19,6 +19,9 @@
 	    * describes them */
 #define ROLE_LISTENERS_MAX 32
 
+/* The word after the role: an engine that only answers DOOR_LOG, and runs nothing. */
+#define ROLE_READER "--reader"
+
 /* `sandbox --role=broker`. Exit status 0 after an orderly end. */
 int broker_main(int argc, char **argv);
 

@@ -19,7 +19,7 @@ enum door_frame {
 	DOOR_STOP =
 		6, /* struct door_stop: what was accepted is finished, nothing new begins */
 	DOOR_PING = 7, /* is answered by DOOR_PONG when the loop comes to it */
-	DOOR_LOG = 8, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
+	DOOR_LOG = 8,  /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
 			* DOOR_LOG_MAX; beside a run */
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
@@ -60,8 +60,8 @@ struct door_file {
 #define DOOR_LOG_ROW_MAX (32u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
- * called. */
-int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err);
+ * called. service NULL: only DOOR_LOG. */
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err);
 
 #endif

@@ -157,7 +157,9 @@ def test_nothing_is_written_without(place):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root's default is /var/lib, which a test leaves alone")
 def test_default_directory(place):
-    ran = run_command("run", "--json", "-c", "1", env={**os.environ, "XDG_STATE_HOME": str(place / "state")})
+    env = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
+    del env["SANDBOX_JOURNAL"]
+    ran = run_command("run", "--json", "-c", "1", env=env)
     assert ran.result["recorded"] is True
     assert (place / "state/interpreter-sandbox/journal/journal.db").stat().st_mode & 0o777 == 0o600
 
