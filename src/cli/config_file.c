@@ -133,7 +133,8 @@ static int drop_everything(int keep, struct sbx_err *err)
 	     setresuid(NOBODY, NOBODY, NOBODY) < 0) &&
 	    errno != EINVAL && errno != EPERM)
 		return err_set(err, SBX_AT_ENGINE, errno, "dropping rights");
-	r = caps_keep(0, err);
+	/* An ordinary user has none, and may not touch the bounding set either. */
+	r = caps_effective() ? caps_keep(0, err) : 0;
 	if (r == 0)
 		r = filter_engine(&filter, err);
 	if (r == 0)

@@ -181,7 +181,8 @@ static int get_doctor(struct exchange *ex, struct sbx_err *err)
 
 static int get_journal_head(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
+	if (api_journal(ex))
+		return api_journal_head(ex, err);
 	exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotRecorded", NULL,
 			    "this server keeps no journal");
 	return 0;
@@ -239,7 +240,7 @@ static const struct route_answer page_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer asset_answers[] = {
-	{ 200, "application/octet-stream", NULL, "A file of the page." },
+	{ 200, "*/*", NULL, "A file of the page." },
 	{ 0, NULL, NULL, NULL },
 };
 

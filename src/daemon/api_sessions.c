@@ -94,13 +94,14 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 {
 	struct owner *owner = calloc(1, sizeof(*owner));
 	const struct session_events events = { .ended = on_ended, .arg = owner };
-	const struct session_request wanted = { .policy = request->execution.policy,
-						.cwd = request->execution.cwd,
-						.files = request->execution.files,
-						.file_count =
-							request->execution.file_count,
-						.peer_fd = ex->caller.peer_fd,
-						.idle_timeout_s = idle_s };
+	const struct session_request wanted = {
+		.policy = request->execution.policy,
+		.cwd = request->execution.cwd,
+		.files = request->execution.files,
+		.file_count = request->execution.file_count,
+		.peer_fd = ex->caller.peer_fd,
+		.idle_timeout_s = idle_s
+	};
 	int r;
 
 	if (!owner)
@@ -128,7 +129,8 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 	request_clear(&request);
 	if (r < 0)
 		return r;
-	(void)snprintf(location, sizeof(location), "/v1/sessions/%s", session_id(session));
+	(void)snprintf(location, sizeof(location), "/v1/sessions/%s",
+		       session_id(session));
 	exchange_header(ex, "Location", location);
 	exchange_json(ex, MHD_HTTP_CREATED, session_describe(session));
 	return 0;
@@ -286,8 +288,9 @@ static int delete_file(struct exchange *ex, struct sbx_err *err)
 {
 	struct session *session = of_path(ex);
 
-	return session ? later(ex, session_file_delete(session, exchange_param(ex, "path"),
-						       on_deleted, ex, err))
+	return session ? later(ex,
+			       session_file_delete(session, exchange_param(ex, "path"),
+						   on_deleted, ex, err))
 		       : 0;
 }
 
@@ -344,7 +347,7 @@ static const struct route_answer put_answers[] = {
 	{ 0, NULL, NULL, NULL },
 };
 static const struct route_answer content_answers[] = {
-	{ 200, "application/octet-stream", NULL, "The file, as an attachment." },
+	{ 200, "*/*", NULL, "The file, as an attachment." },
 	{ 0, NULL, NULL, NULL },
 };
 
@@ -356,8 +359,9 @@ static const struct route routes[] = {
 	  .body_schema = "SessionRequest",
 	  .id = "makeSession",
 	  .summary = "Make a session",
-	  .description = "A jail in which programs run one after the other and keep their "
-			 "state: send them to /v1/executions with `session`.",
+	  .description =
+		  "A jail in which programs run one after the other and keep their "
+		  "state: send them to /v1/executions with `session`.",
 	  .answers = made_answers },
 	{ .method = "GET",
 	  .pattern = "/v1/sessions",

@@ -144,12 +144,16 @@ int service_submit(struct service *service, const struct execution_request *requ
 }
 
 static int submit_http(void *arg, const struct execution_request *request,
-		       const char *caller, const struct execution_sink *sink,
-		       struct execution **ret, struct sbx_err *err)
+		       const struct record_caller *caller,
+		       const struct execution_sink *sink, struct execution **ret,
+		       struct sbx_err *err)
 {
-	const struct record_caller who = { .name = caller, .door = "http" };
+	return service_submit(arg, request, caller, sink, ret, err);
+}
 
-	return service_submit(arg, request, &who, sink, ret, err);
+static struct journal *journal_of(void *arg)
+{
+	return service_journal(arg);
 }
 
 /* ---- HTTP under a configuration ---- */
@@ -196,6 +200,7 @@ static void borrow(struct borrowed *b, const struct config *config,
 		.template_count = config->template_count,
 		.log_level = (enum log_level)config->log_level,
 		.submit = submit_http,
+		.journal = journal_of,
 		.submit_arg = service,
 	};
 }

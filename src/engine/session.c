@@ -365,6 +365,7 @@ static void on_opened(void *arg)
 			      0;
 		fd_close(&s->carried);
 	}
+	files_opened(s);
 	session_turn(s);
 }
 

@@ -7,7 +7,9 @@
 #include "engine/engine.h"
 
 #define SESSION_QUEUE_MAX 64u
-#define SESSIONS_MAX 256u      /* unless engine_session_limits() says otherwise */
+#ifndef SESSIONS_MAX
+#define SESSIONS_MAX 256u /* unless engine_session_limits() says otherwise */
+#endif
 #define SESSION_IDLE_S 1800u
 
 struct session_request {

@@ -51,6 +51,7 @@ void session_turn_soon(struct session *session);
 void inspect_answered(struct session *session, const char *data, size_t len);
 /* Whoever waits hears that the session has ended; nobody does where it is quiet. */
 void inspect_end(struct session *session);
+void files_opened(struct session *session);
 void files_end(struct session *session);
 
 #endif

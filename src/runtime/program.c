@@ -10,6 +10,7 @@
  *   the program's never leaves this file. */
 #include "runtime/runtime.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static struct {
 	PyObject *string_io;
 	PyObject *linecache; /* its cache, a dict */
 	PyObject *gc_collect, *exit_handlers;
+	PyObject *signal, *on_interrupt; /* of _signal */
 	long only_ast, future_flags, await_flag;
 	PyObject *main;    /* the module */
 	PyObject *globals; /* borrowed of it */
@@ -294,9 +296,11 @@ int program_init(void)
 	have.linecache = take("linecache", "cache");
 	have.gc_collect = take("gc", "collect");
 	have.exit_handlers = take("atexit", "_run_exitfuncs");
+	have.signal = take("_signal", "signal");
+	have.on_interrupt = take("_signal", "default_int_handler");
 	if (!have.builtins || !have.compile || !have.expr || !have.expression ||
 	    !only_ast || !await_flag || !have.string_io || !have.linecache || !have.gc_collect ||
-	    !have.exit_handlers)
+	    !have.exit_handlers || !have.signal || !have.on_interrupt)
 		return -1;
 	if (!PyDict_Check(have.linecache)) {
 		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
@@ -813,11 +817,20 @@ static int rehearse(void)
 	return PyDict_DelItem(have.linecache, filename);
 }
 
+/* The engine ignores SIGINT, and so does an interpreter that is started below it. */
+static int take_interrupts(void)
+{
+	_cleanup_py_ PyObject *old = PyObject_CallFunction(have.signal, "iO", SIGINT,
+							   have.on_interrupt);
+
+	return old ? 0 : -1;
+}
+
 int program_prepare(void)
 {
 	have.main = new_main();
 	have.globals = have.main ? PyModule_GetDict(have.main) : NULL;
-	if (!have.main || rehearse() < 0)
+	if (!have.main || take_interrupts() < 0 || rehearse() < 0)
 		return -1;
 	Py_CLEAR(have.main);
 	have.main = new_main();
