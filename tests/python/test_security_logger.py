@@ -112,6 +112,33 @@ def test_follow(journal: str, tmp_path: Path) -> None:
     assert "execution ended" in lines[-1] and 'status="denied"' in lines[-1]
 
 
+def test_over_http(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal of the server that SANDBOX_URL names."""
+    with Sandbox(SandboxSettings()) as box:
+        ids = [box.run(f"print('number{n}')").id for n in range(3)] + [box.run("import os").id]
+        assert server_module._shared.server is not None
+        monkeypatch.setenv("SANDBOX_URL", server_module._shared.server.client.url)
+        logger = SecurityLogger(log_dir=None)
+        assert [record["id"] for record in logger.records()] == ids[::-1]
+        assert [record["id"] for record in logger.records(limit=2)] == ids[:1:-1]
+        assert [record["id"] for record in logger.records(status="denied", since="1h")] == ids[3:]
+        assert [record["id"] for record in logger.records(until="1h")] == []
+        assert [record["id"] for record in logger.records(text="number1", since="2001-01-01T10:00Z")] == [ids[1]]
+        assert logger.show(ids[3])["id"] == ids[3]
+        with pytest.raises(SandboxError):
+            logger.show("f" * 32)
+        with pytest.raises(SandboxError):
+            list(logger.records(since="nonsense"))
+        with pytest.raises(SandboxError):
+            logger.verify()
+        follower = logger.follow(after=0)
+        assert [next(follower)["id"] for _ in ids] == ids
+        again = box.run("'again'")
+        record = next(follower)
+        assert (record["record"], record["id"], record["status"]) == ("verdict", again.id, "ok")
+        follower.close()  # type: ignore[attr-defined]
+
+
 def test_text_file(tmp_path: Path) -> None:
     with SecurityLogger(log_dir=tmp_path / "deep" / "logs") as logger:
         assert not (tmp_path / "deep").exists()
