@@ -53,8 +53,9 @@ def journal():
     directory = os.path.join(place, "journal")
     env = {**os.environ, "SANDBOX_JOURNAL": directory}
     for code in ("print('first apple')", "import os\n", "raise ValueError('second pear')", HOSTILE):
-        done = runner.run_command("run", "--quiet", "--set", "allowed_modules=math,random,sys", "-c", code, env=env)
-        assert done.exit in (0, 1, 4), done.stderr
+        done = runner.run_command("run", "--set", "allowed_modules=math,random,sys", "--set", "max_execution_time=60",
+                                  "-c", code, env=env)
+        assert done.exit in (0, 1, 4), (done.exit, done.stderr)
     yield directory
     shutil.rmtree(place)
 
