@@ -197,7 +197,8 @@ def test_tables_fit(journal: str, columns: int) -> None:
 
 def test_wide_characters(tmp_path) -> None:
     directory = str(tmp_path / "j")
-    runner.run_command("run", "--quiet", "-c", "print('" + "\u4e2d" * 300 + "')", env={**os.environ, "SANDBOX_JOURNAL": directory})
+    runner.run_command("run", "--quiet", "-c", "print('" + "\u4e2d" * 300 + "')",
+                       env={**os.environ, "SANDBOX_JOURNAL": directory})
     line = on_terminal("log", "list", "--journal", directory, columns=100, env={"NO_COLOR": "1"}).splitlines()[1]
     assert "\u4e2d" in line and sum(2 if char == "\u4e2d" else 1 for char in line) <= 100
 
