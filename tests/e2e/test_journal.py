@@ -301,3 +301,30 @@ def test_killed_at_random_moments(place):
     found = statuses(place)
     assert len(told) >= ROUNDS, "the load was too small to say anything"
     assert told.items() <= found.items()
+
+
+def test_sessions_are_recorded(place):
+    server = Server(place)
+    try:
+        def ask(method: str, path: str, body: dict | None = None) -> dict:
+            connection = Unix(server.socket)
+            connection.request(method, path, json.dumps(body) if body is not None else None,
+                               {"Content-Type": "application/json"})
+            answer = connection.getresponse().read()
+            connection.close()
+            return json.loads(answer) if answer else {}
+
+        session = ask("POST", "/v1/sessions", {})["id"]
+        first = ask("POST", "/v1/executions", {"code": "x = 41", "session": session})
+        second = ask("POST", "/v1/executions", {"code": "x + 1", "session": session})
+        ask("DELETE", f"/v1/sessions/{session}")
+        time.sleep(0.5)
+    finally:
+        server.end()
+    assert second["result"] == 42 and first["recorded"] and second["recorded"]
+    assert {row["id"] for row in log(place, "list", "--session", session)} == {first["id"], second["id"]}
+    rows = subprocess.run(["/usr/bin/python3", "-c", "import sqlite3, sys\nfor r in sqlite3.connect(sys.argv[1]).execute("
+                           "'SELECT id, what FROM sessions ORDER BY seq'): print(*r)", str(place / "j" / "journal.db")],
+                          capture_output=True, text=True, check=True).stdout.split("\n")
+    assert rows[:2] == [f"{session} created", f"{session} ended"]
+    verify(place)

@@ -416,10 +416,10 @@ static void masks(void **state)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
-		{ "a hunter2-secret b", "a [redacted] b" },
-		{ "hunter2-secrehunter2-secret", "hunter2-secre[redacted]" },
-		{ "sk-live-abc/DEF_1 x sk-live-", "[redacted] x [redacted]" },
-		{ "key=abc;end key=abc end", "[redacted] key=abc end" },
+		{ "a hunter2-secret b", "a *** b" },
+		{ "hunter2-secrehunter2-secret", "hunter2-secre***" },
+		{ "sk-live-abc/DEF_1 x sk-live-", "*** x ***" },
+		{ "key=abc;end key=abc end", "*** key=abc end" },
 		{ "nothing", "nothing" },
 		{ "", "" },
 	};
@@ -462,8 +462,7 @@ static void masks(void **state)
 		(void)snprintf(command, sizeof(command),
 			       "grep -rqE 'hunter2-secret|1234567890' %s", box->dir);
 		assert_int_not_equal(system(command), 0);
-		(void)snprintf(command, sizeof(command), "grep -rq redacted %s",
-			       box->dir);
+		(void)snprintf(command, sizeof(command), "grep -rqF '***' %s", box->dir);
 		assert_int_equal(system(command), 0);
 	}
 }
