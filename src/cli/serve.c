@@ -140,6 +140,13 @@ static int take_value(struct serve *serve, int argc, char **argv, int *i)
 	}
 	if ((r = cli_value(argc, argv, i, "--listen", &value)) > 0)
 		return add_option(serve->options, "listen", json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--grantable", &value)) > 0)
+		return add_option(serve->options, "grantable_directories",
+				  json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--python", &value)) > 0)
+		return json_array_append_new(serve->pythons, json_string(value)) == 0
+			       ? 0
+			       : no_memory();
 	if (r == 0 && (r = cli_value(argc, argv, i, "--socket-group", &value)) > 0)
 		return set_option(serve->options, NULL, "socket_group",
 				  json_string(value));
@@ -431,13 +438,14 @@ static int block_signals(struct serve *serve)
 int cli_serve(int argc, char **argv)
 {
 	struct serve serve = { .options = json_object(),
+			       .pythons = json_array(),
 			       .grace_ms = 30000,
 			       .journal_fd = -1,
 			       .key_fd = -1,
 			       .signals = -1 };
 	int code;
 
-	code = serve.options ? block_signals(&serve) : no_memory();
+	code = serve.options && serve.pythons ? block_signals(&serve) : no_memory();
 	notify_begin();
 	if (code == 0)
 		code = parse(&serve, argc, argv);
@@ -461,6 +469,7 @@ int cli_serve(int argc, char **argv)
 	explicit_bzero(serve.made_token, sizeof(serve.made_token));
 	config_file_clear(&serve.file);
 	json_decref(serve.options);
+	json_decref(serve.pythons);
 	json_decref(serve.plan);
 	json_decref(serve.tls);
 	json_decref(serve.tokens);

@@ -7,9 +7,10 @@
 #define ROLE_DOOR_FD \
 	3 /* broker, engine: the command's end of the inside door (daemon/door.h), a stream */
 #define ROLE_LIFELINE_FD \
-	4 /* broker: SOCK_SEQPACKET; it sends struct broker_hello, and ends at end of file */
-#define ROLE_BROKER_FD 6  /* engine: calls to the broker that are quick */
-#define ROLE_MOVER_FD 7   /* engine: BROKER_CGROUP_ENTER */
+	4 /* broker: SOCK_SEQPACKET; it sends struct broker_hello, takes struct broker_offer, and
+	   * ends at end of file */
+#define ROLE_BROKER_FD 6 /* engine: calls to the broker that are quick */
+#define ROLE_MOVER_FD 7  /* engine: BROKER_CGROUP_ENTER */
 #define ROLE_JOURNAL_FD \
 	8 /* broker, engine: directory of the journal, or not open. The engine of root's: as it
 	   * is mounted in its view, or /dev/null where its file system does not let it be */

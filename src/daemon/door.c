@@ -29,6 +29,7 @@ struct door {
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
+	struct buf grants;           /* of the run to come */
 	struct execution *execution; /* NULL: none runs */
 	struct log_door *log;        /* NULL: nothing was asked */
 	bool held, dead;
@@ -47,6 +48,7 @@ static void door_close(struct door *door)
 	buf_free(&door->in);
 	buf_free(&door->out);
 	service_stop_forget(door->service);
+	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -234,8 +236,33 @@ static int submit(struct door *door, const json_t *object, const struct request 
 			      &door->execution, err);
 }
 
-static void run(struct door *door, const char *data, size_t len)
+/* Into offers, POLICY_GRANTS_MAX of them; the paths stay in door->grants. False: not to be
+ * understood. */
+static bool read_grants(const struct door *door, struct execution_offer *offers,
+			size_t *ret_count)
 {
+	size_t at = 0, len = door->grants.len, count = 0;
+
+	for (; at < len; count++) {
+		const char *path = door->grants.data + at + sizeof(uint32_t), *end;
+
+		if (count == POLICY_GRANTS_MAX || len - at <= sizeof(uint32_t))
+			return false;
+		end = memchr(path, '\0', len - at - sizeof(uint32_t));
+		if (!end)
+			return false;
+		memcpy(&offers[count].number, door->grants.data + at, sizeof(uint32_t));
+		offers[count].path = path;
+		at = (size_t)(end + 1 - door->grants.data);
+	}
+	*ret_count = count;
+	return true;
+}
+
+static bool run(struct door *door, const char *data, size_t len)
+{
+	struct execution_offer offers[POLICY_GRANTS_MAX];
+
 	struct execution_sink sink = { .output = on_output,
 				       .event = on_event,
 				       .stdin_taken = on_taken,
@@ -246,12 +273,19 @@ static void run(struct door *door, const char *data, size_t len)
 				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
+	size_t offer_count;
 	int r;
 
+	if (!read_grants(door, offers, &offer_count)) {
+		json_decref(object);
+		return false;
+	}
 	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
+	request.execution.offers = offers;
+	request.execution.offer_count = offer_count;
 	if (r == 0)
 		r = submit(door, object, &request, &sink, &err);
 	if (r < 0)
@@ -261,6 +295,8 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+	buf_free(&door->grants);
+	return true;
 }
 
 static bool ask(struct door *door, const char *data, size_t len)
@@ -310,8 +346,7 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_RUN:
 		if (door->execution)
 			return false;
-		run(door, data, len);
-		return true;
+		return run(door, data, len);
 	case DOOR_STDIN:
 		/* A program that reads nothing more: the rest is dropped, and reported as
 		 * taken. */
@@ -331,6 +366,9 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_PING:
 		put(door, DOOR_PONG, NULL, 0);
 		return true;
+	case DOOR_GRANTS:
+		return !door->execution && door->grants.len == 0 &&
+		       buf_add(&door->grants, data, len) == 0;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -353,6 +391,8 @@ static size_t frame_max(uint32_t type)
 		return DOOR_CHUNK;
 	case DOOR_LOG:
 		return DOOR_LOG_MAX;
+	case DOOR_GRANTS:
+		return DOOR_GRANTS_MAX;
 	case DOOR_STOP:
 		return sizeof(struct door_stop);
 	default:

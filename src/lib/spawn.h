@@ -12,6 +12,8 @@ struct spawned {
 	int lifeline; /* closing it ends broker, engine and everything they started */
 	int door;     /* the command's end of the inside door, a stream; -1 without one */
 	struct broker_hello hello;
+	uint32_t next_offer; /* lib/offer.h */
+	char python[1024];   /* the last that was offered */
 };
 struct spawn_options {
 	const char
