@@ -66,14 +66,14 @@ struct box {
 	struct stdio stdio;
 	struct meter meter;
 	struct notify *notify;
-	struct network *network; /* with network_access */
+	struct network *network;             /* with network_access */
 	struct box_call *calls, **calls_end; /* about files, in their order */
 
 	struct loop_timer *timer;     /* set-up, then the end's patience */
 	struct loop_timer *now_timer; /* ended(), from the loop */
 	enum outcome_stop stop;
 	struct sbx_err fault;
-	bool started; /* the worker said so: a program may have run */
+	bool started;      /* the worker said so: a program may have run */
 	uint64_t ended_us; /* when it was told to end, or its worker had ended */
 	bool exited, gone;
 	int wait_status;
@@ -91,7 +91,7 @@ struct box_spec {
 	const struct execution_file *files;
 	size_t file_count;
 	int peer_fd;
-	const char *caller; /* whose turn it is; NULL: the starter */
+	const char *caller;        /* whose turn it is; NULL: the starter */
 	struct execution *running; /* the one program; NULL: of a session */
 };
 

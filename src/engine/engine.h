@@ -91,13 +91,13 @@ void execution_stdin_close(struct execution *execution);
  * reads too slowly. */
 void execution_hold_output(struct execution *execution, bool hold);
 void execution_cancel(
-	struct execution *execution);          /* status "killed"; done() still comes */
+	struct execution *execution); /* status "killed"; done() still comes */
 void execution_start(struct execution *execution); /* with hold_start */
 /* Before execution_start(): ends it as fault, or as refused. */
 void execution_fail(struct execution *execution, const struct sbx_err *err);
-void execution_conclude(struct execution *execution); /* after outcome(); once */
+void execution_conclude(struct execution *execution);  /* after outcome(); once */
 void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
-void engine_cancel_all(struct engine *engine); /* execution_cancel() of each */
+void engine_cancel_all(struct engine *engine);         /* execution_cancel() of each */
 const char *execution_id(const struct execution *execution);
 
 /* When it came to what (loop_now_us()); 0: it has not. Also from done(). */

@@ -237,7 +237,7 @@ static void measure(struct execution *x, struct outcome_facts *facts,
 static void tell_files(struct execution *x, struct result_parts *parts)
 {
 	const struct collect *left = x->session ? x->collect
-				     : x->box	? x->box->collect
+				     : x->box   ? x->box->collect
 						: NULL,
 			     *known = x->session ? session_known(x->session) : NULL;
 
@@ -281,15 +281,15 @@ static void finish(struct execution *x)
 	struct template *template = box && box->worker ? worker_template(box->worker)
 						       : NULL;
 	struct meter_usage usage = { 0 };
-	struct outcome_facts facts = { .policy = &x->policy,
-				       .fault = x->fault,
-				       .done = x->done,
-				       .done_error = x->done_error,
-				       .lives = x->answered,
-				       .supervised = x->engine->host.hello.cgroup.version ==
-						     CGROUP_NONE,
-				       .disk_inodes = (uint64_t)x->policy.max_disk_mb *
-						      INODES_PER_MB };
+	struct outcome_facts facts = {
+		.policy = &x->policy,
+		.fault = x->fault,
+		.done = x->done,
+		.done_error = x->done_error,
+		.lives = x->answered,
+		.supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE,
+		.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB
+	};
 	struct result_parts parts = { .id = x->id,
 				      .facts = &facts,
 				      .usage = &usage,
@@ -351,7 +351,8 @@ static void on_interrupt(void *arg)
 	struct execution *x = arg;
 
 	if (loop_now_us() >= x->grace_until_us) {
-		session_says(x->session, "the program could not be interrupted at its limit");
+		session_says(x->session,
+			     "the program could not be interrupted at its limit");
 		end_box(x);
 		return;
 	}

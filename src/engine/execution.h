@@ -35,9 +35,9 @@ struct execution {
 	int input;                /* its end of stdin, until it is sent */
 
 	bool look_asked, look_due; /* the program's one last look */
-	bool answered;             /* in a session: it said that it is over, its worker lives */
+	bool answered; /* in a session: it said that it is over, its worker lives */
 	struct events events;
-	struct loop_timer *timer; /* deadline; interrupts; what it left */
+	struct loop_timer *timer;     /* deadline; interrupts; what it left */
 	struct loop_timer *now_timer; /* work that must not be done in a callback */
 	uint64_t submitted_us, taken_us, started_us, ended_us, grace_until_us;
 	uint64_t began_ns; /* by the clock of files' times */

@@ -46,7 +46,8 @@ const char *session_why(const struct session *s)
 		return NULL;
 	if (s->why[0])
 		return s->why;
-	if (box->stop == STOP_MEMORY || (box->has_meter && box->meter.usage.oom_kills > 0))
+	if (box->stop == STOP_MEMORY ||
+	    (box->has_meter && box->meter.usage.oom_kills > 0))
 		return "it was ended at its memory limit";
 	if (box->stop == STOP_FAULT)
 		return box->fault.msg[0] ? box->fault.msg : "its jail failed";
@@ -336,8 +337,8 @@ static void on_turn(void *arg)
 void session_turn_soon(struct session *s)
 {
 	if (!s->now_timer)
-		(void)loop_timer_at(s->engine->loop, &s->now_timer, loop_now_us(), on_turn,
-				    s);
+		(void)loop_timer_at(s->engine->loop, &s->now_timer, loop_now_us(),
+				    on_turn, s);
 }
 
 static void on_carried(void *arg, const struct sbx_err *err, int fd, uint64_t size)
@@ -389,10 +390,9 @@ static void on_answered(void *arg, const char *data, size_t len)
 static int make_box(struct session *s, const struct execution_file *files, size_t count,
 		    struct box **ret, struct sbx_err *err)
 {
-	const struct box_owner owner = { .opened = on_opened,
-					 .ended = on_ended,
-					 .answered = on_answered,
-					 .arg = s };
+	const struct box_owner owner = {
+		.opened = on_opened, .ended = on_ended, .answered = on_answered, .arg = s
+	};
 	const struct box_spec spec = { .policy = &s->policy,
 				       .cwd = s->cwd,
 				       .files = files,
@@ -494,8 +494,8 @@ struct session *engine_session(struct engine *engine, const char *id)
 	return NULL;
 }
 
-void engine_sessions(struct engine *engine, void (*fn)(void *arg, struct session *session),
-		     void *arg)
+void engine_sessions(struct engine *engine,
+		     void (*fn)(void *arg, struct session *session), void *arg)
 {
 	for (struct session *s = engine->sessions; s; s = s->next)
 		fn(arg, s);
@@ -528,10 +528,10 @@ json_t *session_describe(struct session *s)
 	if (box->has_meter && box->state == BOX_OPEN)
 		meter_read(&box->meter);
 	return json_pack(
-		"{s:s,s:s,s:o,s:o,s:I,s:I,s:o,s:o,s:I}", "id", s->id, "state", state_of(s),
-		"created_at", timestamp(s->created_s), "used_at", timestamp(s->used_s),
-		"executions", (json_int_t)s->count, "idle_timeout_s",
-		(json_int_t)s->idle_timeout_s, "policy",
+		"{s:s,s:s,s:o,s:o,s:I,s:I,s:o,s:o,s:I}", "id", s->id, "state",
+		state_of(s), "created_at", timestamp(s->created_s), "used_at",
+		timestamp(s->used_s), "executions", (json_int_t)s->count,
+		"idle_timeout_s", (json_int_t)s->idle_timeout_s, "policy",
 		policy_to_json_redacted(&s->policy), "template",
 		result_template(&s->policy, box->python,
 				template ? template_python_version(template) : 0),

@@ -274,18 +274,18 @@ static int set_limits(struct box *box, struct sbx_err *err)
 	uint32_t index = worker_serial(box->worker);
 	int r;
 
-	meter_begin(&box->meter, box->engine->loop, group, index, worker_pidfd(box->worker),
-		    box_usage, box);
+	meter_begin(&box->meter, box->engine->loop, group, index,
+		    worker_pidfd(box->worker), box_usage, box);
 	box->has_meter = true;
 	if (group->version == CGROUP_NONE)
 		return 0;
-	r = cgroup_set_memory(group, index, box->meter.base_memory_bytes + memory_bytes(box),
-			      err);
+	r = cgroup_set_memory(group, index,
+			      box->meter.base_memory_bytes + memory_bytes(box), err);
 	if (r == 0)
 		r = cgroup_set_cpu(group, index, box->policy.max_cpu_percent, err);
 	if (r == 0)
-		r = cgroup_set_processes(group, index, (uint32_t)box->policy.max_processes,
-					 err);
+		r = cgroup_set_processes(group, index,
+					 (uint32_t)box->policy.max_processes, err);
 	return r;
 }
 
@@ -302,10 +302,11 @@ int setup_begin(struct box *box, struct sbx_err *err)
 {
 	const struct execution *x = box->running;
 	struct stdio_events events;
-	struct init_request disk = { .op = INIT_DISK,
-				     .disk_bytes = (uint64_t)box->policy.max_disk_mb << 20,
-				     .disk_inodes = (uint64_t)box->policy.max_disk_mb *
-						    INODES_PER_MB };
+	struct init_request disk = {
+		.op = INIT_DISK,
+		.disk_bytes = (uint64_t)box->policy.max_disk_mb << 20,
+		.disk_inodes = (uint64_t)box->policy.max_disk_mb * INODES_PER_MB
+	};
 	int r;
 
 	box_streams(box, &events);
@@ -338,6 +339,7 @@ int setup_begin(struct box *box, struct sbx_err *err)
 
 void setup_answered(struct box *box)
 {
-	if (box->answers > 0 && --box->answers == 0 && box->state == BOX_SETUP && box->sealed_sent)
+	if (box->answers > 0 && --box->answers == 0 && box->state == BOX_SETUP &&
+	    box->sealed_sent)
 		begin_worker(box);
 }

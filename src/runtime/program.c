@@ -299,8 +299,8 @@ int program_init(void)
 	have.signal = take("_signal", "signal");
 	have.on_interrupt = take("_signal", "default_int_handler");
 	if (!have.builtins || !have.compile || !have.expr || !have.expression ||
-	    !only_ast || !await_flag || !have.string_io || !have.linecache || !have.gc_collect ||
-	    !have.exit_handlers || !have.signal || !have.on_interrupt)
+	    !only_ast || !await_flag || !have.string_io || !have.linecache ||
+	    !have.gc_collect || !have.exit_handlers || !have.signal || !have.on_interrupt)
 		return -1;
 	if (!PyDict_Check(have.linecache)) {
 		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
@@ -703,9 +703,9 @@ static int add_directory(const struct program *program)
 /* A session's code with an await in it is a coroutine function's. */
 static PyObject *evaluate(PyObject *code)
 {
-	_cleanup_py_ PyObject *flags = in_session ? PyObject_GetAttrString(code,
-									   "co_flags")
-						  : NULL;
+	_cleanup_py_ PyObject *flags = in_session
+					       ? PyObject_GetAttrString(code, "co_flags")
+					       : NULL;
 	_cleanup_py_ PyObject *ran = NULL;
 
 	PyErr_Clear();

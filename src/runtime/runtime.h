@@ -92,13 +92,13 @@ void session_answer(uint32_t what, const char *text, size_t len, struct json *an
 /* ---- stdio.c ---- */
 int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
 int stdio_open_input(void); /* sys.stdin anew: descriptor 0 is another file now */
-bool stdio_flush(void); /* false: something could not be written. Clears exceptions */
+bool stdio_flush(void);     /* false: something could not be written. Clears exceptions */
 void stdio_error_text(
 	PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
 
 /* ---- gate.c: the polite refusals ---- */
 int gate_install(const struct program *program); /* 0 or -1 with exception */
-int gate_admit(const struct program *program); /* the same, before each program */
+int gate_admit(const struct program *program);   /* the same, before each program */
 bool gate_raised(PyObject *exception);           /* an ImportError of ours */
 long gate_program_line(void); /* of the innermost frame of the program, 0: none */
 
