@@ -129,7 +129,12 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 		return;
 	}
 	if (x->session && x->state <= PREPARING) {
+		/* The box is the next one's, and may be gone before our end is told. */
 		session_unqueue(x->session, x);
+		if (x->box)
+			box_forget(x->box, x);
+		collect_free(&x->collect);
+		x->box = NULL;
 		x->state = CLOSING;
 		execution_finish_soon(x);
 		return;
@@ -163,7 +168,8 @@ void execution_box_ended(struct execution *x)
 	if (x->state == FINISHED)
 		return;
 	/* A session's that was over before its jail has its verdict. */
-	if (!x->answered && (x->stop == STOP_NONE || x->box->stop == STOP_FAULT)) {
+	if (!x->answered &&
+	    (x->stop == STOP_NONE || x->box->fault.stage != SBX_AT_NONE)) {
 		x->stop = x->box->stop;
 		x->fault = x->box->fault;
 	}
@@ -369,6 +375,8 @@ static void send_program(struct execution *x)
 	struct sbx_err err = { 0 };
 	int r = x->session ? take_turn(x, &err) : 0;
 
+	if (x->session)
+		x->count = session_count(x->session);
 	(void)snprintf(cell, sizeof(cell), "<cell %u>", x->count);
 	if (r == 0)
 		r = box_send(x->box, x->code, x->code_len,
@@ -379,11 +387,13 @@ static void send_program(struct execution *x)
 	fd_close(&x->input);
 	if (r < 0) {
 		/* A worker that cannot be reached is of no use to the next one. */
+		if (x->session) {
+			session_says(x->session, "its worker could not be reached");
+			err.stage = SBX_AT_USAGE;
+		}
 		if (x->stop == STOP_NONE)
 			x->fault = err;
 		x->stop = STOP_FAULT;
-		if (x->session)
-			session_says(x->session, "its worker could not be reached");
 		end_box(x);
 		return;
 	}
@@ -452,7 +462,6 @@ void execution_begin(struct execution *x)
 		return;
 	}
 	x->state = PREPARING;
-	x->count = session_count(x->session);
 	if (x->file_count > 0)
 		put_files(x);
 	else

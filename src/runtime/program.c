@@ -116,12 +116,12 @@ int program_init(void)
 	return main_module ? 0 : -1;
 }
 
-static int set_variable(PyObject *environ, const char *name, const char *value)
+static int set_variable(PyObject *variables, const char *name, const char *value)
 {
 	_cleanup_py_ PyObject *key = PyUnicode_FromString(name);
 	_cleanup_py_ PyObject *text = PyUnicode_FromString(value);
 
-	return key && text ? PyObject_SetItem(environ, key, text) : -1;
+	return key && text ? PyObject_SetItem(variables, key, text) : -1;
 }
 
 int program_environ(const struct program *program)
