@@ -35,13 +35,16 @@ struct options {
 	const char *code, *file; /* one of them; file "-" is standard input */
 	const char *template;
 	struct config_file config;
+	const char *journal; /* directory; NULL: the configured or the default one */
+	bool no_journal, journal_required, journal_full;
 	bool json, quiet;
 	struct cli_files files;
 };
 
 static const char *const option_names[] = {
 	CLI_POLICY_OPTIONS, "--template", "--config", "--json", "--quiet", "-c",
-	"--file",           "--files",    "--help",   NULL
+	"--file",           "--files",    "--help",   "--journal", "--no-journal",
+	"--journal-required", "--journal-full", NULL
 };
 
 /* ---- arguments ---- */
@@ -90,6 +93,8 @@ static int parse(int argc, char **argv, struct options *options)
 		if (r == 0)
 			r = cli_value(argc, argv, &i, "--config", &options->config.given);
 		if (r == 0)
+			r = cli_value(argc, argv, &i, "--journal", &options->journal);
+		if (r == 0)
 			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
@@ -106,6 +111,12 @@ static int parse(int argc, char **argv, struct options *options)
 			options->json = true;
 		} else if (strcmp(argv[i], "--quiet") == 0) {
 			options->quiet = true;
+		} else if (strcmp(argv[i], "--no-journal") == 0) {
+			options->no_journal = true;
+		} else if (strcmp(argv[i], "--journal-required") == 0) {
+			options->journal_required = true;
+		} else if (strcmp(argv[i], "--journal-full") == 0) {
+			options->journal_full = true;
 		} else if (strcmp(argv[i], "--") == 0) {
 			return parse_file(options, argc, argv, i + 1);
 		} else if (argv[i][0] != '-' || argv[i][1] == '\0') {
@@ -357,17 +368,70 @@ static int report(const struct options *options, const struct sbx_result *result
 	return caught ? 128 + caught : code;
 }
 
+/* What the command line says over the configuration. New reference, NULL: no memory. */
+static json_t *journal_options(const struct options *options)
+{
+	json_t *journal = json_object();
+
+	if (options->no_journal)
+		(void)json_object_set_new(journal, "required", json_false());
+	if (options->journal_required)
+		(void)json_object_set_new(journal, "required", json_true());
+	if (options->journal_full)
+		(void)json_object_set_new(journal, "durability", json_string("full"));
+	return json_pack("{s:o}", "journal", journal);
+}
+
+/* The journal's directory, and its key's file where the configuration names one; made if
+ * need be. What cannot be opened is the engine's to tell, unless it was asked for. */
+static int open_journal(const struct options *options, struct spawn_options *ret,
+			struct sbx_err *err)
+{
+	const char *dir = options->journal, *key = "";
+	json_t *plan = NULL;
+	int r;
+
+	if (options->no_journal && (options->journal || options->journal_required))
+		return err_set(err, SBX_AT_USAGE, 0, "--no-journal is about all of it");
+	if (options->no_journal)
+		return 0;
+	if (options->config.text) {
+		if (config_file_plan(&options->config, NULL, &plan, "run") != 0)
+			return err_set(err, SBX_AT_USAGE, 0, "%s is not to be used",
+				       options->config.path);
+		if (!dir && *plan_text(plan, "journal", "dir"))
+			dir = plan_text(plan, "journal", "dir");
+		key = plan_text(plan, "journal", "key");
+	}
+	r = journal_dir_open(dir, true, &ret->journal_fd, err);
+	if (r == 0 && *key) {
+		ret->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (ret->key_fd < 0)
+			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
+	}
+	json_decref(plan);
+	/* A default that cannot be is no reason not to run. */
+	return r < 0 && !options->journal && !options->journal_required ? 0 : r;
+}
+
 /* An engine under the configuration, if there is one. 0 or -errno. */
 static int open_box(const struct options *options, struct sbx **ret, struct sbx_err *err)
 {
-	const struct spawn_options spawn = { .door = true, .journal_fd = -1 };
+	struct spawn_options spawn = { .door = true, .journal_fd = -1, .key_fd = -1 };
 	_cleanup_free_ char *text = NULL;
 	json_t *frame;
-	int r;
+	int r = open_journal(options, &spawn, err);
+	_cleanup_fd_ int dir_fd = spawn.journal_fd, key_fd = spawn.key_fd;
 
-	if (!options->config.text)
+	if (r < 0)
+		return r;
+	if (!options->config.text && !options->journal_required && !options->journal_full)
 		return sbx_open_with(&spawn, NULL, 0, ret, err);
-	frame = json_pack("{s:s%}", "file", options->config.text, options->config.len);
+	frame = json_pack("{s:o, s:o}", "file",
+			  options->config.text ? json_stringn(options->config.text,
+							      options->config.len)
+					       : json_null(),
+			  "options", journal_options(options));
 	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
 	json_decref(frame);
 	if (!text)

@@ -395,23 +395,20 @@ static int need_token(struct serve *serve)
 
 static int open_journal(struct serve *serve)
 {
-	const char *dir = plan_text(serve->plan, "journal", "dir");
-	struct stat st;
+	const char *dir = plan_text(serve->plan, "journal", "dir"),
+		   *key = plan_text(serve->plan, "journal", "key");
+	struct sbx_err err = { 0 };
 
 	if (!*dir)
 		return 0;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: journal %s: %s", dir,
-				strerror(errno));
-	serve->journal_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (serve->journal_fd < 0 || fstat(serve->journal_fd, &st) < 0)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: journal %s: %s", dir,
-				strerror(errno));
-	if (st.st_uid != geteuid() || (st.st_mode & 077))
-		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: journal %s has to be yours alone (chmod 700)",
-				dir);
-	return 0;
+	if (journal_dir_open(dir, true, &serve->journal_fd, &err) < 0)
+		return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+	if (!*key)
+		return 0;
+	serve->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return serve->key_fd < 0 ? cli_fail(EXIT_WRONG_USAGE, "serve: journal.key %s: %s",
+					    key, strerror(errno))
+				 : 0;
 }
 
 /* ---- the verb ---- */
@@ -436,6 +433,7 @@ int cli_serve(int argc, char **argv)
 	struct serve serve = { .options = json_object(),
 			       .grace_ms = 30000,
 			       .journal_fd = -1,
+			       .key_fd = -1,
 			       .signals = -1 };
 	int code;
 
@@ -467,6 +465,7 @@ int cli_serve(int argc, char **argv)
 	json_decref(serve.tls);
 	json_decref(serve.tokens);
 	fd_close(&serve.journal_fd);
+	fd_close(&serve.key_fd);
 	fd_close(&serve.signals);
 	return code;
 }

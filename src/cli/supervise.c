@@ -86,7 +86,8 @@ static int start(struct supervise *s)
 	struct spawn_options options = { .door = true,
 					 .listeners = fds,
 					 .listener_count = serve->listeners.count,
-					 .journal_fd = serve->journal_fd };
+					 .journal_fd = serve->journal_fd,
+					 .key_fd = serve->key_fd };
 	struct sbx_err err = { 0 };
 
 	for (size_t i = 0; i < serve->listeners.count; i++)

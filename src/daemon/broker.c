@@ -39,6 +39,7 @@
 #include "base/wire.h"
 #include "daemon/broker.h"
 #include "daemon/claim.h"
+#include "daemon/idmap.h"
 #include "daemon/view.h"
 #include "jail/caps.h"
 #include "zygote/messages.h"
@@ -52,7 +53,7 @@ struct broker {
 	struct claim claim;
 	int engine_pidfd;
 	int sync_fd, mover_fd;
-	bool has_door, has_journal; /* the role's descriptors that were given */
+	bool has_door, has_journal, has_key; /* the role's descriptors that were given */
 	int listener_count;         /* from ROLE_LISTENERS_FD on */
 };
 
@@ -515,6 +516,7 @@ static void *mover_thread(void *arg)
 
 /* ---- the engine's start ---- */
 
+#define JOURNAL_END_MS 3000
 #define HIGH_FD 128 /* above every number of a role */
 
 /* Moves descriptors to the numbers of the role; `from` may overlap with them. */
@@ -558,32 +560,69 @@ static void keep_environment(char **ret, size_t size)
 	ret[n] = NULL;
 }
 
+/* The engine's uid is not root's, and the next engine's is another: in its view the files
+ * are its own, outside they are root's. The directory's own descriptor would be a way out
+ * of the view (".."). */
+static int journal_for_view(const struct broker *b)
+{
+	struct sbx_err err = { 0 };
+	int tree = -1, null;
+
+	if (!b->has_journal)
+		return -1;
+	if (idmap_tree(ROLE_JOURNAL_FD, b->engine_uid, &tree, &err) == 0) {
+		tree = fcntl(tree, F_DUPFD_CLOEXEC, HIGH_FD);
+		(void)close(ROLE_JOURNAL_FD);
+		return tree;
+	}
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || dup2(null, ROLE_JOURNAL_FD) < 0)
+		_exit(126);
+	return -1;
+}
+
+static void open_shown_journal(void)
+{
+	int fd = open(VIEW_JOURNAL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || (fd != ROLE_JOURNAL_FD && dup2(fd, ROLE_JOURNAL_FD) < 0))
+		_exit(126);
+	if (fd != ROLE_JOURNAL_FD)
+		(void)close(fd);
+	else
+		(void)fcntl(fd, F_SETFD, 0);
+}
+
 static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 				   int binary)
 {
 	const int from[] = { b->has_door ? ROLE_DOOR_FD : -1, sync_fd, mover_fd,
-			     b->has_journal ? ROLE_JOURNAL_FD : -1 };
-	const int to[] = { ROLE_DOOR_FD, ROLE_BROKER_FD, ROLE_MOVER_FD, ROLE_JOURNAL_FD };
+			     b->has_journal ? ROLE_JOURNAL_FD : -1,
+			     b->has_key ? ROLE_JOURNAL_KEY_FD : -1 };
+	const int to[] = { ROLE_DOOR_FD, ROLE_BROKER_FD, ROLE_MOVER_FD, ROLE_JOURNAL_FD,
+			   ROLE_JOURNAL_KEY_FD };
 	char *const argv[] = { "sandbox", "--role=engine", NULL };
 	char *environment[8];
 	struct sbx_err err = { 0 };
-	int exe;
+	int exe, journal;
 
 	keep_environment(environment, sizeof(environment) / sizeof(environment[0]));
 
 	exe = fcntl(binary, F_DUPFD_CLOEXEC, HIGH_FD);
-	if (exe < 0 || place_fds(from, to, 4) < 0 ||
-	    syscall(SYS_close_range, ROLE_JOURNAL_FD + 1, ROLE_LISTENERS_FD - 1, 0) < 0 ||
+	if (exe < 0 || place_fds(from, to, 5) < 0 ||
 	    syscall(SYS_close_range, ROLE_LISTENERS_FD + b->listener_count, HIGH_FD - 1,
 		    0) < 0)
 		_exit(126);
 	/* No terminal to read keys from, none to push them into. */
 	(void)setsid();
 	if (b->hello.root) {
-		if (view_enter(&err) < 0) {
+		journal = journal_for_view(b);
+		if (view_enter(journal, &err) < 0) {
 			(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 			_exit(126);
 		}
+		if (journal >= 0)
+			open_shown_journal();
 		/* Capabilities outlive the change of ids, so that caps_keep() can empty
 		 * the bounding set, too, and reads back that nothing is left; a new user
 		 * namespace begins with the bits at their defaults. */
@@ -704,12 +743,12 @@ int broker_main(int argc, char **argv)
 	       fcntl(ROLE_LISTENERS_FD + b.listener_count, F_GETFD) >= 0)
 		b.listener_count++;
 	if (syscall(SYS_close_range, ROLE_LIFELINE_FD + 1, ROLE_MOVER_FD, 0) < 0 ||
-	    syscall(SYS_close_range, ROLE_JOURNAL_FD + 1, ROLE_LISTENERS_FD - 1, 0) < 0 ||
 	    syscall(SYS_close_range, ROLE_LISTENERS_FD + b.listener_count, ~0u, 0) < 0)
 		return 125;
 	(void)fcntl(ROLE_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
 	if (occupy(ROLE_DOOR_FD, &b.has_door) < 0 ||
-	    occupy(ROLE_JOURNAL_FD, &b.has_journal) < 0)
+	    occupy(ROLE_JOURNAL_FD, &b.has_journal) < 0 ||
+	    occupy(ROLE_JOURNAL_KEY_FD, &b.has_key) < 0)
 		return 125;
 	b.hello.root = is_root();
 	b.hello.starter_uid = getuid();
@@ -734,6 +773,11 @@ failed:
 	if (err.msg[0])
 		(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 	if (b.engine_pidfd >= 0) {
+		/* Its door has ended, too: it syncs its journal. */
+		if (asked && b.has_journal)
+			(void)poll(&(struct pollfd){ .fd = b.engine_pidfd,
+						     .events = POLLIN },
+				   1, JOURNAL_END_MS);
 		(void)k_pidfd_send_signal(b.engine_pidfd, SIGKILL);
 		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) ==
 			    0 &&

@@ -221,6 +221,19 @@ static int parse_request(struct door *door, json_t *object, struct request *ret,
 	return r;
 }
 
+static int submit(struct door *door, const json_t *object, const struct request *request,
+		  const struct execution_sink *sink, struct sbx_err *err)
+{
+	const struct record_caller caller = {
+		.name = "command",
+		.door = "command",
+		.preset = json_string_value(json_object_get(object, "preset")),
+	};
+
+	return service_submit(door->service, &request->execution, &caller, sink,
+			      &door->execution, err);
+}
+
 static void run(struct door *door, const char *data, size_t len)
 {
 	struct execution_sink sink = { .output = on_output,
@@ -240,8 +253,7 @@ static void run(struct door *door, const char *data, size_t len)
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
 	if (r == 0)
-		r = engine_submit(door->engine, &request.execution, &sink,
-				  &door->execution, &err);
+		r = submit(door, object, &request, &sink, &err);
 	if (r < 0)
 		put(door, DOOR_ERROR, &err, sizeof(err));
 	else

@@ -87,8 +87,10 @@ static int serve(struct sbx_err *err)
 		if (r < 0)
 			(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
 	}
-	service_free(&service);
+	/* The engine's runs end before their journal. */
+	service_close(service);
 	engine_free(&engine);
+	service_free(&service);
 	loop_free(loop);
 	return r;
 }

@@ -122,8 +122,8 @@ void connection_deadline(struct connection *c, unsigned ms)
 
 /* ---- connections ---- */
 
-/* A caller of its own is each uid on a unix socket, and everybody behind one TCP listener:
- * there an address says little, and who asks is known only with the token. */
+/* A caller of its own is each uid on a unix socket; on TCP each address, which the library
+ * counts. */
 static bool too_many(const struct connection *c)
 {
 	const struct connection *other;
@@ -217,6 +217,8 @@ static int start_daemon(struct listener *listener, int listen_fd, struct sbx_err
 			(listener->rules.tls ? MHD_USE_TLS : 0),
 		0, NULL, NULL, http_on_request, listener, MHD_OPTION_LISTEN_SOCKET,
 		listen_fd, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+		listener->rules.tcp ? HTTP_CALLERS_MAX : 0,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)((HTTP_IDLE_MS + 999) / 1000),
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
@@ -341,6 +343,12 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 	if (r < 0) {
 		http_close(&http);
 		return r;
+	}
+	if (options && options->submit)
+		runs_submit_by(http->runs, options->submit, options->submit_arg);
+	if (options) {
+		http->journal = options->journal;
+		http->journal_arg = options->submit_arg;
 	}
 	*ret = http;
 	return 0;

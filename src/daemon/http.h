@@ -5,6 +5,7 @@
 #define SBX_DAEMON_HTTP_H
 
 #include "daemon/log.h"
+#include "daemon/record.h"
 #include "daemon/route.h"
 #include "engine/engine.h"
 
@@ -36,6 +37,14 @@ struct http_options {
 	const struct http_template *templates;
 	size_t template_count;
 	enum log_level log_level;
+	/* Of http_new() only: in place of engine_submit(), and the journal that it records
+	 * in (NULL: none). NULL: engine_submit(), and none. */
+	int (*submit)(void *arg, const struct execution_request *request,
+		      const struct record_caller *caller,
+		      const struct execution_sink *sink, struct execution **ret,
+		      struct sbx_err *err);
+	struct journal *(*journal)(void *arg);
+	void *submit_arg;
 };
 
 enum http_kind { HTTP_UNIX, HTTP_TCP };

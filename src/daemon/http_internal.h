@@ -71,6 +71,8 @@ struct http {
 	struct connection *connections;
 	struct auth *auth;
 	struct runs *runs;
+	struct journal *(*journal)(void *arg); /* NULL: none is kept */
+	void *journal_arg;
 	struct metrics metrics;
 	size_t body_bytes;
 	bool stopping, closing;
@@ -96,6 +98,7 @@ struct exchange {
 	struct MHD_Connection *mhd; /* NULL once the connection let go of it */
 	struct connection *connection;
 	const struct route *route;
+	const struct route_table *table; /* with route */
 	const char *method;
 	struct auth *auth; /* that it is judged by */
 	struct caller caller;

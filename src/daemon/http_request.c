@@ -266,6 +266,7 @@ static void choose(struct exchange *ex, const char *url)
 	}
 	ex->known = known;
 	ex->route = match.route;
+	ex->table = match.table;
 	query.loose = match.table->loose;
 	if (match.route->may == ROUTE_OWNER && !ex->caller.owner) {
 		refuse(ex, MHD_HTTP_FORBIDDEN, "Forbidden",

@@ -74,7 +74,6 @@ int recorder_open(struct recorder *recorder, const struct record_options *option
 	struct sbx_err mine = { 0 };
 	char by_fd[32];
 	struct journal_options journal = {
-		.dir = options->path,
 		.durability = options->durability,
 		.required = options->required,
 		.key_fd = options->key_fd > 0 ? options->key_fd : 0,
@@ -88,10 +87,8 @@ int recorder_open(struct recorder *recorder, const struct record_options *option
 
 	if (!options->enabled)
 		return 0;
-	if (!journal.dir) {
-		(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", options->dir_fd);
-		journal.dir = by_fd;
-	}
+	(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", options->dir_fd);
+	journal.dir = by_fd;
 	r = options->dir_fd < 0
 		    ? err_set(&mine, SBX_AT_JOURNAL, 0, "journal: %.200s",
 			      options->why_none ? options->why_none : "no directory")
@@ -246,10 +243,10 @@ static void on_sample(void *arg, const json_t *sample)
 	struct record *record = arg;
 
 	if (record->begin_asked || record->begun)
-		journal_sample(record->recorder->journal, record->id,
-			       whole(sample, "at_ms", 1), whole(sample, "memory_bytes", 1),
-			       whole(sample, "cpu_ms", 1000),
-			       (uint32_t)whole(sample, "processes", 1));
+		journal_sample(
+			record->recorder->journal, record->id, whole(sample, "at_ms", 1),
+			whole(sample, "memory_bytes", 1), whole(sample, "cpu_ms", 1000),
+			(uint32_t)whole(sample, "processes", 1));
 	if (record->sink.sample)
 		record->sink.sample(record->sink.arg, sample);
 }

@@ -21,8 +21,7 @@ struct record_options {
 	enum journal_durability durability;
 	int dir_fd; /* the directory, or -1: there is none, and why_none says why */
 	const char *why_none;
-	const char *path; /* of the directory in the engine's view; NULL: by dir_fd */
-	int key_fd;	  /* or -1: the directory's own */
+	int key_fd;       /* or -1: the directory's own */
 	uint32_t keep_days, starter_uid;
 	uint64_t keep_bytes;
 	const char *const *redact;

@@ -6,8 +6,10 @@
  *   holds; nothing listens before the first one; stopped() comes once, and not before
  *   every answer is out or its connection gone. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "daemon/http.h"
@@ -17,6 +19,8 @@
 
 struct service {
 	struct engine *engine;
+	struct recorder *recorder;
+	bool recording; /* recorder_open() was called */
 	struct config config;
 	struct http *http; /* NULL until somebody is listened to */
 	struct execution *warm[CONFIG_TEMPLATES_MAX]; /* templates that are being made */
@@ -33,10 +37,22 @@ int service_new(struct engine *engine, struct service **ret, struct sbx_err *err
 
 	if (!service)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "service");
+	if (recorder_new(engine, &service->recorder, err) < 0) {
+		free(service);
+		return -ENOMEM;
+	}
 	service->engine = engine;
 	config_init(&service->config);
 	*ret = service;
 	return 0;
+}
+
+void service_close(struct service *service)
+{
+	if (!service)
+		return;
+	loop_timer_cancel(&service->timer);
+	http_close(&service->http);
 }
 
 void service_free(struct service **s)
@@ -46,8 +62,8 @@ void service_free(struct service **s)
 	*s = NULL;
 	if (!service)
 		return;
-	loop_timer_cancel(&service->timer);
-	http_close(&service->http);
+	service_close(service);
+	recorder_free(&service->recorder);
 	config_clear(&service->config);
 	free(service);
 }
@@ -60,6 +76,81 @@ struct engine *service_engine(const struct service *service)
 const struct config *service_config(const struct service *service)
 {
 	return &service->config;
+}
+
+/* ---- the journal ---- */
+
+/* Where it is: see ROLE_JOURNAL_FD. */
+static void find_journal(struct record_options *options)
+{
+	struct stat st;
+
+	options->dir_fd = -1;
+	options->key_fd = -1;
+	if (fcntl(ROLE_JOURNAL_KEY_FD, F_GETFD) >= 0 &&
+	    fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
+		options->key_fd = ROLE_JOURNAL_KEY_FD;
+	if (fstat(ROLE_JOURNAL_FD, &st) == 0) {
+		options->enabled = true;
+		if (S_ISDIR(st.st_mode))
+			options->dir_fd = ROLE_JOURNAL_FD;
+		options->why_none =
+			"the file system of its directory has no id-mapped mounts "
+			"(ext4, xfs, btrfs and tmpfs have them)";
+	}
+}
+
+static int open_journal(struct service *service, const struct config *config,
+			struct sbx_err *err)
+{
+	struct record_options options = {
+		.required = config->journal_required,
+		.durability = config->journal_durability == CONFIG_FULL ? JOURNAL_FULL
+									: JOURNAL_NORMAL,
+		.keep_days = (uint32_t)config->journal_keep_days,
+		.keep_bytes = (uint64_t)config->journal_keep_mb << 20,
+		.redact = (const char *const *)config->redact.items,
+		.redact_count = config->redact.count,
+		.starter_uid = (uint32_t)engine_starter_uid(service->engine),
+	};
+
+	if (service->recording)
+		return 0;
+	find_journal(&options);
+	if (config->journal_required && !options.enabled)
+		return err_set_field(err, SBX_AT_JOURNAL, 0, "journal.required",
+				     "journal.required: no directory was given for it");
+	service->recording = true;
+	return recorder_open(service->recorder, &options, err);
+}
+
+struct journal *service_journal(struct service *service)
+{
+	(void)open_journal(service, &service->config, NULL);
+	return recorder_journal(service->recorder);
+}
+
+int service_submit(struct service *service, const struct execution_request *request,
+		   const struct record_caller *caller, const struct execution_sink *sink,
+		   struct execution **ret, struct sbx_err *err)
+{
+	int r = open_journal(service, &service->config, err);
+
+	return r < 0 ? r
+		     : record_submit(service->recorder, request, caller, sink, ret, err);
+}
+
+static int submit_http(void *arg, const struct execution_request *request,
+		       const struct record_caller *caller,
+		       const struct execution_sink *sink, struct execution **ret,
+		       struct sbx_err *err)
+{
+	return service_submit(arg, request, caller, sink, ret, err);
+}
+
+static struct journal *journal_of(void *arg)
+{
+	return service_journal(arg);
 }
 
 /* ---- HTTP under a configuration ---- */
@@ -82,7 +173,8 @@ static const char *const *texts(const char *ret[65], const struct policy_list *l
 	return ret;
 }
 
-static void borrow(struct borrowed *b, const struct config *config)
+static void borrow(struct borrowed *b, const struct config *config,
+		   struct service *service)
 {
 	for (size_t i = 0; i < config->token_count && i < CONFIG_TOKENS_MAX; i++)
 		b->tokens[i] = (struct http_token){ config->tokens[i].name,
@@ -104,6 +196,9 @@ static void borrow(struct borrowed *b, const struct config *config)
 		.templates = b->templates,
 		.template_count = config->template_count,
 		.log_level = (enum log_level)config->log_level,
+		.submit = submit_http,
+		.journal = journal_of,
+		.submit_arg = service,
 	};
 }
 
@@ -210,13 +305,14 @@ int service_configure(struct service *service, const char *data, size_t len,
 		free(b);
 		return r;
 	}
-	borrow(b, &next);
+	borrow(b, &next, service);
 	restart = first ? strdup("") : config_restart_keys(&service->config, &next);
 	if (!restart)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "configuration");
-	else if (first && next.listener_count > 0)
+	else if (first && (r = open_journal(service, &next, err)) == 0 &&
+		 next.listener_count > 0)
 		r = start(service, &next, &b->options, err);
-	else if (service->http)
+	else if (r == 0 && service->http)
 		r = http_configure(service->http, &b->options, err);
 	explicit_bzero(b, sizeof(*b));
 	free(b);

@@ -31,6 +31,8 @@ struct execution_sink {
 	void (*output)(void *arg, int stream, const char *data,
 		       size_t len); /* stream 1 or 2 */
 	void (*event)(void *arg, const json_t *event);
+	/* One {mime: data}, in order with the output. */
+	void (*display)(void *arg, const json_t *bundle);
 	void (*sample)(
 		void *arg,
 		const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */

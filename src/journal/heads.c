@@ -50,7 +50,8 @@ size_t head_format(const struct head *head, char ret[HEAD_TEXT_MAX])
 			      "sandbox-journal 1\nid %s\ncommit %" PRIu64
 			      "\nat_us %" PRId64 "\nsynced %" PRId64 " %" PRId64
 			      "\nmeta %s\nsearch %" PRId64 " %s\n",
-			      head->id, head->commit, head->at_us, head->synced_executions, head->synced_verdicts,
+			      head->id, head->commit, head->at_us,
+			      head->synced_executions, head->synced_verdicts,
 			      hex(head->meta, a), head->indexed, hex(head->index, b));
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		const struct head_table *table = &head->tables[i];
@@ -113,7 +114,8 @@ int head_parse(const char *text, size_t len, struct head *ret)
 	if (sscanf(at,
 		   "sandbox-journal 1\nid %32s\ncommit %llu\nat_us %lld\nsynced "
 		   "%lld %lld\nmeta %64s\nsearch %lld %64s\n",
-		   head.id, &commit, &at_us, &executions, &verdicts, meta, &indexed, index) != 8 ||
+		   head.id, &commit, &at_us, &executions, &verdicts, meta, &indexed,
+		   index) != 8 ||
 	    !unhex(meta, head.meta) || !unhex(index, head.index))
 		return -EBADMSG;
 	head.commit = commit;

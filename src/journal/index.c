@@ -239,10 +239,9 @@ static int put(struct rows *rows, const char *sql, int64_t execution, struct sbx
 
 		(void)sqlite3_bind_int64(statement, 1, execution);
 		for (int i = 0; i < 3; i++)
-			(void)sqlite3_bind_text64(statement, i + 2,
-						  parts[i]->data ? parts[i]->data : "",
-						  parts[i]->len, SQLITE_STATIC,
-						  SQLITE_UTF8);
+			(void)sqlite3_bind_text64(
+				statement, i + 2, parts[i]->data ? parts[i]->data : "",
+				parts[i]->len, SQLITE_STATIC, SQLITE_UTF8);
 		if (sqlite3_step(statement) != SQLITE_DONE)
 			r = store_error(rows->db, "the search index", err);
 	}

@@ -7,7 +7,8 @@
 
 #include "journal/rows.h"
 
-#define INDEX_CODE_MAX (256u << 10) /* what is indexed of one run: bytes of its program, */
+#define INDEX_CODE_MAX \
+	(256u << 10)               /* what is indexed of one run: bytes of its program, */
 #define INDEX_TEXT_MAX (64u << 10) /* of each output, of all subjects */
 
 /* From now on changes of the index by this connection are added to rows->head. */

@@ -62,12 +62,12 @@ struct journal {
 	/* shared: lock */
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, tick; /* the writer; who waits for a job; the keeper */
-	struct job *first, *last; /* to be written */
-	struct job *done, *done_last; /* written: for the loop */
+	struct job *first, *last;        /* to be written */
+	struct job *done, *done_last;    /* written: for the loop */
 	size_t waiting, waiting_bytes;
 	bool closing;
-	bool committed;	   /* since the loop last looked */
-	bool dirty;	   /* committed and not synced */
+	bool committed;         /* since the loop last looked */
+	bool dirty;             /* committed and not synced */
 	uint64_t written_bytes; /* since the last checkpoint, about */
 	/* The last rows that were committed, and those that are on disk. */
 	int64_t written_executions, written_verdicts, synced_executions, synced_verdicts;

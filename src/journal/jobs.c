@@ -78,9 +78,10 @@ static int store(struct journal *journal, struct stored *ret, bool always,
 	ret->present = true;
 	ret->bytes = ret->text.len;
 	ret->is_object = always || ret->bytes > JOURNAL_INLINE_MAX;
-	return ret->is_object ? object_write(journal, ret->text.data ? ret->text.data : "",
-					     ret->bytes, ret->object, err)
-			      : 0;
+	return ret->is_object
+		       ? object_write(journal, ret->text.data ? ret->text.data : "",
+				      ret->bytes, ret->object, err)
+		       : 0;
 }
 
 static int store_text(struct journal *journal, const char *text, size_t len,
@@ -135,10 +136,9 @@ static int prepare_output(struct journal *journal, const json_t *result, const c
 {
 	const json_t *text = json_object_get(result, name);
 
-	return json_is_string(text)
-		       ? store_text(journal, json_string_value(text),
-				    json_string_length(text), ret, err)
-		       : 0;
+	return json_is_string(text) ? store_text(journal, json_string_value(text),
+						 json_string_length(text), ret, err)
+				    : 0;
 }
 
 static int prepare_end(struct journal *journal, struct job *job, struct sbx_err *err)
@@ -368,7 +368,8 @@ static int put_listed(struct rows *rows, struct job *job, int64_t execution,
 	size_t i;
 	int r = 0;
 
-	json_array_foreach (json_object_get(job->json, "files"), i, file) {
+	json_array_foreach(json_object_get(job->json, "files"), i, file)
+	{
 		struct chain_value path = string_of(file, "path"),
 				   size = number_of(file, "size", 1);
 		const struct chain_value values[] = {
@@ -430,7 +431,8 @@ static int apply_end(struct rows *rows, struct job *job, struct sbx_err *err)
 	int r = 0;
 
 	if (execution <= 0) {
-		(void)err_set(err, SBX_AT_JOURNAL, 0, "journal: its beginning is not recorded");
+		(void)err_set(err, SBX_AT_JOURNAL, 0,
+			      "journal: its beginning is not recorded");
 		return -ENOENT;
 	}
 	r = still_there(rows, &job->result, err);
@@ -440,9 +442,8 @@ static int apply_end(struct rows *rows, struct job *job, struct sbx_err *err)
 		r = still_there(rows, &job->err_out, err);
 	if (r == 0 && job->sample_count > 0)
 		r = put_samples(rows, execution, job->samples, job->sample_count, err);
-	json_array_foreach (job->events, i, event)
-		if (r == 0)
-			r = put_event(rows, execution, event, err);
+	json_array_foreach(job->events, i, event) if (r == 0)
+		r = put_event(rows, execution, event, err);
 	for (left = job->live->left; r == 0 && left; left = left->next)
 		r = put_left(rows, execution, left, err);
 	if (r == 0)
@@ -473,10 +474,10 @@ int job_apply(struct rows *rows, struct job *job, struct sbx_err *err)
 	case JOB_END:
 		return apply_end(rows, job, err);
 	case JOB_SAMPLES:
-		return job->live->seq > 0 ? put_samples(rows, job->live->seq,
-							 job->samples,
-							 job->sample_count, err)
-					  : 0;
+		return job->live->seq > 0
+			       ? put_samples(rows, job->live->seq, job->samples,
+					     job->sample_count, err)
+			       : 0;
 	case JOB_FILE:
 		/* Its row comes with the verdict. */
 		if (job->left) {
@@ -536,8 +537,8 @@ int jobs_settle(struct rows *rows, void *arg, struct sbx_err *err)
 
 	(void)arg;
 	if (sqlite3_prepare_v2(rows->db,
-			       "SELECT execution, start FROM running WHERE start <> ?", -1,
-			       &get, NULL) != SQLITE_OK)
+			       "SELECT execution, start FROM running WHERE start <> ?",
+			       -1, &get, NULL) != SQLITE_OK)
 		return store_error(rows->db, "running", err);
 	(void)sqlite3_bind_int64(get, 1, rows->journal->start);
 	while (count < SETTLE_MAX && (step = sqlite3_step(get)) == SQLITE_ROW) {

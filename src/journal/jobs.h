@@ -27,8 +27,8 @@ struct live {
 	size_t sample_count, sample_max;
 	uint32_t samples_dropped;
 	uint64_t file_bytes;
-	int64_t seq;	       /* the writer's; 0: not recorded */
-	struct left_file *left; /* the writer's */
+	int64_t seq;             /* the writer's; 0: not recorded */
+	struct left_file *left;  /* the writer's */
 	struct sbx_err file_err; /* the writer's: a file's contents could not be kept */
 };
 void live_unref(struct live *live); /* takes NULL */

@@ -157,7 +157,8 @@ int journal_begin(struct journal *journal, const struct journal_begin *begin,
 	    !copy(&job->caller, begin->caller) || !copy(&job->door, begin->door) ||
 	    !copy(&job->session, begin->session) ||
 	    !copy(&job->filename, begin->filename) ||
-	    !copy(&job->preset, begin->preset) || !(job->data = malloc(begin->code_len + 1))) {
+	    !copy(&job->preset, begin->preset) ||
+	    !(job->data = malloc(begin->code_len + 1))) {
 		if (job)
 			job_free(job);
 		else
@@ -331,8 +332,8 @@ static int put_meta(sqlite3 *db, const char *key, const char *value, struct sbx_
 	sqlite3_stmt *put = NULL;
 	int r = 0;
 
-	if (sqlite3_prepare_v2(db, "INSERT INTO meta (key, value) VALUES (?, ?)", -1, &put,
-			       NULL) != SQLITE_OK ||
+	if (sqlite3_prepare_v2(db, "INSERT INTO meta (key, value) VALUES (?, ?)", -1,
+			       &put, NULL) != SQLITE_OK ||
 	    sqlite3_bind_text(put, 1, key, -1, SQLITE_STATIC) != SQLITE_OK ||
 	    sqlite3_bind_text(put, 2, value, -1, SQLITE_STATIC) != SQLITE_OK ||
 	    sqlite3_step(put) != SQLITE_DONE)
@@ -386,8 +387,9 @@ static int bring_up(struct journal *journal, struct sbx_err *err)
 	empty = scalar(journal->db, "SELECT count(*) FROM sqlite_schema") == 0;
 	if (!empty &&
 	    scalar(journal->db, "PRAGMA application_id") != SCHEMA_APPLICATION_ID) {
-		(void)err_set(err, SBX_AT_JOURNAL, 0,
-			      "journal: journal.db is a database of something else, or was altered");
+		(void)err_set(
+			err, SBX_AT_JOURNAL, 0,
+			"journal: journal.db is a database of something else, or was altered");
 		r = -EBADMSG;
 	}
 	if (r == 0)
@@ -430,10 +432,11 @@ static int check_ends(struct rows *rows, struct sbx_err *err)
 		(void)sqlite3_finalize(get);
 		if (good)
 			continue;
-		(void)err_set(err, SBX_AT_JOURNAL, 0,
-			      "journal: the end of %s is not what the head says; `sandbox "
-			      "log verify` says more",
-			      schema_tables[i].name);
+		(void)err_set(
+			err, SBX_AT_JOURNAL, 0,
+			"journal: the end of %s is not what the head says; `sandbox "
+			"log verify` says more",
+			schema_tables[i].name);
 		return -EBADMSG;
 	}
 	return 0;

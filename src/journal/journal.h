@@ -32,8 +32,8 @@ struct journal_options {
 	enum journal_durability durability;
 	bool required; /* for who asks journal_is_required(); the journal itself does not */
 	bool read_only;      /* nothing is made or written; only journal_query() */
-	const char *key;           /* path; NULL: dir/journal.key, made if there is none */
-	int key_fd; /* above 0: the key is read from it instead */
+	const char *key;     /* path; NULL: dir/journal.key, made if there is none */
+	int key_fd;          /* above 0: the key is read from it instead */
 	uint32_t keep_days;  /* 0: JOURNAL_KEEP_DAYS; UINT32_MAX: for ever */
 	uint64_t keep_bytes; /* 0: JOURNAL_KEEP_BYTES; UINT64_MAX: any */
 	const char *const *redact; /* patterns, docs/journal.md */

@@ -29,8 +29,8 @@ static bool pause_a_tick(struct journal *journal)
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	(void)pthread_mutex_lock(&journal->lock);
-	while (!journal->closing &&
-	       pthread_cond_timedwait(&journal->tick, &journal->lock, &until) != ETIMEDOUT)
+	while (!journal->closing && pthread_cond_timedwait(&journal->tick, &journal->lock,
+							   &until) != ETIMEDOUT)
 		;
 	closing = journal->closing;
 	(void)pthread_mutex_unlock(&journal->lock);

@@ -91,10 +91,10 @@ static int cut(struct rows *rows, struct prune *prune, enum schema_table table,
 		r = chain_next(&rows->journal->keys, columns->name, values,
 			       columns->count, &rows->scratch, &at);
 		/* What is not as it was written is not pruned out of sight. */
-		if (r == 0 && (sqlite3_column_int64(get, 0) != at.seq ||
-			       sqlite3_column_bytes(get, 1) != CHAIN_BYTES ||
-			       memcmp(sqlite3_column_blob(get, 1), at.mac, CHAIN_BYTES) !=
-				       0)) {
+		if (r == 0 &&
+		    (sqlite3_column_int64(get, 0) != at.seq ||
+		     sqlite3_column_bytes(get, 1) != CHAIN_BYTES ||
+		     memcmp(sqlite3_column_blob(get, 1), at.mac, CHAIN_BYTES) != 0)) {
 			(void)err_set(err, SBX_AT_JOURNAL, 0,
 				      "journal: %s %lld was altered; nothing is pruned",
 				      columns->name, (long long)at.seq);
@@ -392,13 +392,15 @@ static int plan(struct prune *prune, sqlite3 *db, uint32_t keep_days, uint64_t k
 		return err_set(err, SBX_AT_JOURNAL, -r, "journal: objects/");
 	if (bytes > keep_bytes && first > 0) {
 		double goes = 1 - (double)keep_bytes * 0.9 / (double)bytes;
-		int64_t by_size = first + (int64_t)((double)(last - first + 1) * goes) - 1;
+		int64_t by_size = first + (int64_t)((double)(last - first + 1) * goes) -
+				  1;
 
 		if (by_size > prune->last_execution) {
 			prune->last_execution = by_size;
 			prune->why = "size";
 			prune->before_us = number(
-				db, "SELECT at_us FROM executions WHERE seq = ?", by_size);
+				db, "SELECT at_us FROM executions WHERE seq = ?",
+				by_size);
 		}
 	}
 	return 0;

@@ -326,8 +326,11 @@ static void on_wake(void *arg, uint32_t events)
 	/* A callback may ask, cancel and hold: from the beginning after each end. */
 	do {
 		gone = false;
-		for (struct journal_question *q = all->first; q && !gone; q = q->next)
+		for (struct journal_question *q = all->first; q; q = q->next) {
 			gone = deliver(q);
+			if (gone)
+				break; /* without a look at it */
+		}
 	} while (gone);
 }
 

@@ -40,9 +40,10 @@ static bool was_recorded(struct rows *rows, const unsigned char *name)
 	sqlite3_stmt *get = NULL;
 	bool is = false;
 
-	if (sqlite3_prepare_v2(rows->db,
-			       "SELECT 1 FROM cuts WHERE name = 'object' AND before_mac = ?",
-			       -1, &get, NULL) == SQLITE_OK &&
+	if (sqlite3_prepare_v2(
+		    rows->db,
+		    "SELECT 1 FROM cuts WHERE name = 'object' AND before_mac = ?", -1,
+		    &get, NULL) == SQLITE_OK &&
 	    sqlite3_bind_blob(get, 1, name, JOURNAL_OBJECT_BYTES, SQLITE_STATIC) ==
 		    SQLITE_OK)
 		is = sqlite3_step(get) == SQLITE_ROW;
@@ -83,15 +84,17 @@ int recover_objects(struct rows *rows, struct sbx_err *err)
 	int r = 0;
 
 	if (rows->head.tables[TABLE_EXECUTIONS].last.seq > rows->head.synced_executions)
-		r = look(rows,
-			 "SELECT code_object, policy_object FROM executions WHERE seq > ?",
-			 rows->head.synced_executions, &count, err);
+		r = look(
+			rows,
+			"SELECT code_object, policy_object FROM executions WHERE seq > ?",
+			rows->head.synced_executions, &count, err);
 	if (r == 0 &&
 	    rows->head.tables[TABLE_VERDICTS].last.seq > rows->head.synced_verdicts) {
-		r = look(rows,
-			 "SELECT result_object, stdout_object, stderr_object FROM verdicts "
-			 "WHERE seq > ?",
-			 rows->head.synced_verdicts, &count, err);
+		r = look(
+			rows,
+			"SELECT result_object, stdout_object, stderr_object FROM verdicts "
+			"WHERE seq > ?",
+			rows->head.synced_verdicts, &count, err);
 		if (r == 0)
 			r = look(rows,
 				 "SELECT f.object FROM verdicts v JOIN files f "

@@ -18,7 +18,7 @@
 #define PARTS_MAX 4u
 
 struct pattern {
-	char *text; /* owns what parts point to */
+	char *text;                   /* owns what parts point to */
 	const char *parts[PARTS_MAX]; /* between the stars */
 	size_t lens[PARTS_MAX], count;
 };
@@ -33,11 +33,11 @@ static int parse(struct pattern *pattern, const char *text, struct sbx_err *err)
 	const char *at;
 
 	if (strlen(text) > REDACT_PATTERN_MAX || strcspn(text, "*") < REDACT_PATTERN_MIN)
-		return err_set(err, SBX_AT_JOURNAL, EINVAL,
-			       "redact: a pattern has %u to %u characters, %u of them before "
-			       "the first *",
-			       REDACT_PATTERN_MIN, REDACT_PATTERN_MAX,
-			       REDACT_PATTERN_MIN);
+		return err_set(
+			err, SBX_AT_JOURNAL, EINVAL,
+			"redact: a pattern has %u to %u characters, %u of them before "
+			"the first *",
+			REDACT_PATTERN_MIN, REDACT_PATTERN_MAX, REDACT_PATTERN_MIN);
 	pattern->text = strdup(text);
 	if (!pattern->text)
 		return err_set(err, SBX_AT_JOURNAL, ENOMEM, "redact");
@@ -114,8 +114,9 @@ static size_t match(const struct pattern *pattern, const char *text, size_t len)
 		while (run < REDACT_RUN_MAX && at + run < len && is_run(text[at + run]))
 			run++;
 		/* The longest run that the next part follows. */
-		while (need > 0 && (len - at - run < need ||
-				    memcmp(text + at + run, pattern->parts[i], need) != 0))
+		while (need > 0 &&
+		       (len - at - run < need ||
+			memcmp(text + at + run, pattern->parts[i], need) != 0))
 			if (run-- == 0)
 				return 0;
 		at += run + need;
@@ -170,7 +171,8 @@ static json_t *redact_object(const struct redact *redact, json_t *value)
 	json_t *copy = json_object(), *item;
 	const char *key;
 
-	json_object_foreach (value, key, item) {
+	json_object_foreach(value, key, item)
+	{
 		_cleanup_buf_ struct buf name = { 0 };
 
 		if (redact_text(redact, key, strlen(key), &name) < 0 ||
@@ -198,10 +200,12 @@ json_t *redact_json(const struct redact *redact, json_t *value)
 	if (!json_is_array(value))
 		return json_incref(value);
 	copy = json_array();
-	json_array_foreach (value, i, item)
-		if (json_array_append_new(copy, redact_json(redact, item)) < 0) {
-			json_decref(copy);
-			return NULL;
-		}
+	json_array_foreach(
+		value, i,
+		item) if (json_array_append_new(copy, redact_json(redact, item)) < 0)
+	{
+		json_decref(copy);
+		return NULL;
+	}
 	return copy;
 }

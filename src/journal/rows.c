@@ -101,9 +101,8 @@ void rows_free(struct rows **r)
 static int step(struct rows *rows, sqlite3_stmt *statement, const char *what,
 		struct sbx_err *err)
 {
-	int r = sqlite3_step(statement) == SQLITE_DONE
-			? 0
-			: store_error(rows->db, what, err);
+	int r = sqlite3_step(statement) == SQLITE_DONE ? 0
+						       : store_error(rows->db, what, err);
 
 	(void)sqlite3_reset(statement);
 	return r;
@@ -245,8 +244,8 @@ int rows_set_running(struct rows *rows, int64_t execution, bool running,
 	sqlite3_stmt *statement = running ? rows->run_put : rows->run_del;
 
 	if (sqlite3_bind_int64(statement, 1, execution) != SQLITE_OK ||
-	    (running && sqlite3_bind_int64(statement, 2, rows->journal->start) !=
-				SQLITE_OK))
+	    (running &&
+	     sqlite3_bind_int64(statement, 2, rows->journal->start) != SQLITE_OK))
 		return store_error(rows->db, "running", err);
 	return step(rows, statement, "running", err);
 }

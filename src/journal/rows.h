@@ -9,12 +9,12 @@
 struct rows {
 	struct journal *journal;
 	sqlite3 *db;
-	struct head head; /* of the open transaction, with its own rows */
+	struct head head;              /* of the open transaction, with its own rows */
 	char head_text[HEAD_TEXT_MAX]; /* as it was last read or written */
-	bool known; /* head and head_text belong together */
+	bool known;                    /* head and head_text belong together */
 	struct buf scratch;
-	sqlite3_stmt *insert[TABLE_COUNT], *begin, *commit, *rollback, *head_get, *head_put,
-		*run_put, *run_del;
+	sqlite3_stmt *insert[TABLE_COUNT], *begin, *commit, *rollback, *head_get,
+		*head_put, *run_put, *run_del;
 	bool index_failed; /* a row of the search index could not be hashed */
 	int64_t signed_us, signed_commit;
 };

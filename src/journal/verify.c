@@ -55,14 +55,14 @@ static int at_signed(struct verify *v, enum schema_table table,
 {
 	struct signed_points *points = &v->points[table];
 
-	while (points->next < points->count &&
-	       points->at[points->next].seq <= at->seq) {
+	while (points->next < points->count && points->at[points->next].seq <= at->seq) {
 		const struct chain_point *point = &points->at[points->next++];
 
 		if (point->seq == at->seq &&
 		    memcmp(point->digest, at->digest, CHAIN_BYTES) != 0)
-			return finding(v, schema_tables[table].name, at->seq,
-				       "the rows up to here are not those that were signed");
+			return finding(
+				v, schema_tables[table].name, at->seq,
+				"the rows up to here are not those that were signed");
 	}
 	return 0;
 }
@@ -83,11 +83,13 @@ static int check_row(struct verify *v, enum schema_table table, sqlite3_stmt *ro
 		values[i] = chain_column(row, (int)i + 1);
 	if (chain_next(v->keys, columns->name, values, columns->count, scratch, at) < 0)
 		return -ENOMEM;
-	if (v->keys && (sqlite3_column_type(row, last) != SQLITE_BLOB ||
-			sqlite3_column_bytes(row, last) != CHAIN_BYTES ||
-			memcmp(sqlite3_column_blob(row, last), at->mac, CHAIN_BYTES) != 0))
-		return finding(v, columns->name, seq,
-			       "the row was altered, moved, or not written by this journal");
+	if (v->keys &&
+	    (sqlite3_column_type(row, last) != SQLITE_BLOB ||
+	     sqlite3_column_bytes(row, last) != CHAIN_BYTES ||
+	     memcmp(sqlite3_column_blob(row, last), at->mac, CHAIN_BYTES) != 0))
+		return finding(
+			v, columns->name, seq,
+			"the row was altered, moved, or not written by this journal");
 	return v->each[table] ? v->each[table](v, seq, values) : 0;
 }
 
@@ -173,7 +175,8 @@ static int check_schema(struct verify *v)
 		return finding(v, "journal.db", 0,
 			       "its header names format %lld of application %lld",
 			       (long long)version, (long long)application);
-	return schema_compare(v->db, &err) < 0 ? finding(v, "schema", 0, "%s", err.msg) : 0;
+	return schema_compare(v->db, &err) < 0 ? finding(v, "schema", 0, "%s", err.msg)
+					       : 0;
 }
 
 static int check_head(struct verify *v)
@@ -202,7 +205,8 @@ static int check_index(struct verify *v)
 	if (memcmp(sum, v->head.index, CHAIN_BYTES) != 0)
 		return finding(v, "search", 0, "the search index was altered");
 	if (v->head.indexed > v->head.tables[TABLE_VERDICTS].last.seq)
-		return finding(v, "search", v->head.indexed, "more is indexed than there is");
+		return finding(v, "search", v->head.indexed,
+			       "more is indexed than there is");
 	if (v->head.indexed < v->head.tables[TABLE_VERDICTS].last.seq)
 		note(v, "%lld of the newest runs are not in the search index yet",
 		     (long long)(v->head.tables[TABLE_VERDICTS].last.seq -
@@ -287,11 +291,11 @@ static int check_all(struct verify *v)
 static json_t *report(struct verify *v, double seconds)
 {
 	json_t *rows = json_object();
-	json_t *finding_ =
-		v->found ? json_pack("{s:s,s:I,s:o}", "table", v->table, "seq",
-				     (json_int_t)v->seq, "what",
-				     json_string(v->what) ?: json_string("damaged"))
-			 : json_null();
+	json_t *finding_ = v->found ? json_pack("{s:s,s:I,s:o}", "table", v->table, "seq",
+						(json_int_t)v->seq, "what",
+						json_string(v->what)
+							?: json_string("damaged"))
+				    : json_null();
 
 	for (size_t i = 0; i < TABLE_COUNT; i++)
 		(void)json_object_set_new(rows, schema_tables[i].name,
@@ -314,7 +318,8 @@ static int begin(struct verify *v, const struct journal_verify *what, struct sbx
 		size_t got = 0;
 
 		if (sodium_hex2bin(v->public, 32, what->public_key,
-				   strnlen(what->public_key, 65), "\n", &got, NULL) != 0 ||
+				   strnlen(what->public_key, 65), "\n", &got,
+				   NULL) != 0 ||
 		    got != 32)
 			return err_set(err, SBX_AT_USAGE, 0,
 				       "a public key has 64 hexadecimal digits");

@@ -16,7 +16,7 @@ struct signed_points {
 /* An object that a row names. */
 struct named_object {
 	unsigned char name[JOURNAL_OBJECT_BYTES];
-	int64_t seq;	  /* of a row that names it */
+	int64_t seq; /* of a row that names it */
 	uint8_t table;
 	bool synced; /* of the rows that name it one was on disk: it has to be there */
 };

@@ -110,10 +110,12 @@ int verify_signed(struct verify *v)
 	if (r == 0 && have && !follows(&before, &v->head))
 		r = finding(v, "head", 1, "it does not follow the last signed head");
 	if (r == 0 && !v->keys && !have)
-		note(v, "no head was signed yet: with the public key nothing can be checked");
+		note(v,
+		     "no head was signed yet: with the public key nothing can be checked");
 	else if (r == 0 && !v->keys)
-		note(v, "with the public key, rows are checked up to the last signed head "
-			"(commit %llu of %llu)",
+		note(v,
+		     "with the public key, rows are checked up to the last signed head "
+		     "(commit %llu of %llu)",
 		     (unsigned long long)before.commit,
 		     (unsigned long long)v->head.commit);
 	return r;
@@ -139,13 +141,15 @@ int verify_noted(struct verify *v)
 	if (len == 0 || len >= sizeof(text) || head_parse(text, len, &noted) < 0)
 		return finding(v, "noted head", 0, "it is not the text of a head");
 	if (!follows(&noted, &v->head))
-		return finding(v, "head", 1,
-			       "it does not follow the noted head: the journal is another, or "
-			       "was set back to an older state (commit %llu, noted %llu)",
-			       (unsigned long long)v->head.commit,
-			       (unsigned long long)noted.commit);
+		return finding(
+			v, "head", 1,
+			"it does not follow the noted head: the journal is another, or "
+			"was set back to an older state (commit %llu, noted %llu)",
+			(unsigned long long)v->head.commit,
+			(unsigned long long)noted.commit);
 	if (noted.commit == v->head.commit && strcmp(text, v->head_text) != 0)
-		return finding(v, "head", 1, "it is not the noted head of the same commit");
+		return finding(v, "head", 1,
+			       "it is not the noted head of the same commit");
 	/* Points are looked at in order, so those of the signed heads make room. */
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		struct signed_points *points = &v->points[i];

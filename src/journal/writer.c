@@ -20,9 +20,9 @@
 
 #define BATCH_JOBS 256u
 #define BATCH_BYTES (32u << 20)
-#define IDLE_MS 100         /* then the search index catches up */
-#define INDEX_BATCH 64u     /* runs in one transaction, so that a record waits no longer */
-#define INDEX_BEHIND 20000  /* runs; from here on it goes before new records */
+#define IDLE_MS 100        /* then the search index catches up */
+#define INDEX_BATCH 64u    /* runs in one transaction, so that a record waits no longer */
+#define INDEX_BEHIND 20000 /* runs; from here on it goes before new records */
 #define SIGN_US (600 * 1000000ll)
 
 /* ---- the queue ---- */
@@ -54,7 +54,8 @@ int writer_call(struct journal *journal, job_call fn, void *arg, struct sbx_err 
 	(void)pthread_mutex_lock(&journal->lock);
 	if (journal->closing || !journal->threads) {
 		(void)pthread_mutex_unlock(&journal->lock);
-		(void)err_set(err, SBX_AT_JOURNAL, 0, "the journal is being closed, or cannot be written");
+		(void)err_set(err, SBX_AT_JOURNAL, 0,
+			      "the journal is being closed, or cannot be written");
 		return -ECANCELED;
 	}
 	push(journal, &job);
@@ -245,9 +246,9 @@ static bool index_some(struct rows *rows)
 
 static int64_t behind(const struct rows *rows)
 {
-	return rows->known ? rows->head.tables[TABLE_VERDICTS].last.seq -
-				     rows->head.indexed
-			   : 0;
+	return rows->known
+		       ? rows->head.tables[TABLE_VERDICTS].last.seq - rows->head.indexed
+		       : 0;
 }
 
 /* Now and then, and only of something new. */

@@ -246,6 +246,7 @@ static void make_plan(struct plan *plan, const struct spawn_options *options, in
 	plan_fd(plan, door, ROLE_DOOR_FD);
 	plan_fd(plan, plan->lifeline, ROLE_LIFELINE_FD);
 	plan_fd(plan, options->journal_fd, ROLE_JOURNAL_FD);
+	plan_fd(plan, options->key_fd > 0 ? options->key_fd : -1, ROLE_JOURNAL_KEY_FD);
 	for (size_t i = 0; i < options->listener_count; i++)
 		plan_fd(plan, options->listeners[i], ROLE_LISTENERS_FD + (int)i);
 }

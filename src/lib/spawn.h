@@ -21,6 +21,7 @@ struct spawn_options {
 	const int *listeners; /* listening sockets for HTTP; stay the caller's */
 	size_t listener_count;
 	int journal_fd; /* the journal's directory, stays the caller's; -1: none */
+	int key_fd;     /* its key's file, the same; 0 and -1: none */
 };
 /* Waits for the broker's hello. */
 int spawn_broker(const struct spawn_options *options, struct spawned *ret,

@@ -73,9 +73,9 @@ void box_wait(struct box *box, unsigned answers)
 	box->stop_at = answers;
 	if (box->answers >= answers)
 		return;
-	assert_int_equal(loop_timer_at(box->loop, &timer, loop_now_us() + 30000000,
-				       on_late, box),
-			 0);
+	assert_int_equal(
+		loop_timer_at(box->loop, &timer, loop_now_us() + 30000000, on_late, box),
+		0);
 	assert_int_equal(loop_run(box->loop), 0);
 	loop_timer_cancel(&timer);
 }
@@ -118,9 +118,9 @@ json_t *box_result(const char *id, unsigned salt, size_t output)
 		"{s:s,s:s,s:n,s:s,s:s,s:n,s:[],s:{s:f,s:f,s:i,s:i,s:i},s:[{s:i,s:s,s:s,s:s,s:s,"
 		"s:i,s:n,s:i,s:s}],s:{s:s},s:{s:i},s:[]}",
 		"id", id, "status", salt % 3 ? "ok" : "error", "result", "stdout", text,
-		"stderr", "", "error", "displays", "usage", "wall_ms", 12.5, "cpu_ms", 3.0,
-		"memory_peak_bytes", 1000000, "processes_peak", 1, "written_bytes", 0,
-		"events", "at_ms", 3, "source", "kernel", "kind", "open", "subject",
+		"stderr", "", "error", "displays", "usage", "wall_ms", 12.5, "cpu_ms",
+		3.0, "memory_peak_bytes", 1000000, "processes_peak", 1, "written_bytes",
+		0, "events", "at_ms", 3, "source", "kernel", "kind", "open", "subject",
 		"/etc/shadow", "rule", "allow_file_operations", "line", 2, "remedy",
 		"count", 1, "extra", "more", "enforced", "memory", "cgroup2", "policy",
 		"max_memory_mb", 100, "files");
@@ -151,9 +151,8 @@ void box_indexed(struct box *box)
 
 	for (int tries = 0; tries < 300; tries++) {
 		assert_int_equal(store_open_reader(box->journal, &db, &box->err), 0);
-		assert_int_equal(head_load(db, &box->journal->keys, &head, text,
-					   &box->err),
-				 0);
+		assert_int_equal(
+			head_load(db, &box->journal->keys, &head, text, &box->err), 0);
 		(void)sqlite3_close(db);
 		if (head.indexed == head.tables[TABLE_VERDICTS].last.seq)
 			return;

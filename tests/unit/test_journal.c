@@ -105,7 +105,8 @@ static void measure(void **state)
 	(void)fprintf(stderr, "%.1f us a run\n", (double)(loop_now_us() - began) / count);
 	began = loop_now_us();
 	box_indexed(box);
-	(void)fprintf(stderr, "index: %.1f s more\n", (double)(loop_now_us() - began) / 1e6);
+	(void)fprintf(stderr, "index: %.1f s more\n",
+		      (double)(loop_now_us() - began) / 1e6);
 	box_close(box);
 	report = box_verify(box, NULL, NULL);
 	(void)json_dumpf(report, stderr, JSON_INDENT(1));
