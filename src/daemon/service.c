@@ -288,6 +288,8 @@ static void apply_limits(struct service *service)
 		limits.memory_bytes = (uint64_t)config->admission_memory_mb << 20;
 	limits.queue = (uint32_t)config->admission_queue;
 	admission_configure(engine_admission(service->engine), &limits);
+	engine_session_limits(service->engine, (size_t)config->sessions_max,
+			      (uint32_t)config->sessions_idle_timeout);
 }
 
 int service_configure(struct service *service, const char *data, size_t len,

@@ -63,6 +63,9 @@ void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
 void execution_finish_soon(struct execution *x); /* done() comes from the loop */
 void execution_release(struct execution *x);
 
+/* ---- verdict.c ---- */
+void verdict_reach(struct execution *x); /* and hands it over; frees it */
+
 /* ---- its box tells ---- */
 void execution_opened(struct execution *x);
 void execution_frame(struct execution *x, uint32_t type, const char *data, size_t len);

@@ -45,7 +45,7 @@ struct worker {
 		is_ready, closed;
 	int far_fd; /* the worker's end of the channel, until it is forked */
 	struct buf in, out;
-	size_t in_at; /* of `in`, what is parsed */
+	size_t in_at;    /* of `in`, what is parsed */
 	size_t received; /* bytes of all, and frames: a bound on what a program can have us
 			  * do */
 	unsigned frames;
