@@ -25,7 +25,7 @@ def default_journal() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sandbox-tests-", ignore_cleanup_errors=True) as place:
         os.environ["SANDBOX_JOURNAL"] = f"{place}/journal"
         yield os.environ["SANDBOX_JOURNAL"]
-        del os.environ["SANDBOX_JOURNAL"]
+        os.environ.pop("SANDBOX_JOURNAL", None)
 
 
 @pytest.fixture(scope="session")
