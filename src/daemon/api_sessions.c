@@ -12,18 +12,34 @@
 #include "base/fd.h"
 #include "daemon/api.h"
 #include "daemon/http_internal.h"
+#include "journal/journal.h"
 
 #define IDLE_S_MAX (7u * 24 * 3600)
 
 /* Whose it is. */
 struct owner {
 	char name[80];
+	struct journal *(*journal)(void *arg); /* as http_options has it; NULL: none */
+	void *journal_arg;
 };
+
+static void record(struct session *session, const char *what)
+{
+	const struct owner *owner = session_arg(session);
+	struct journal *journal = owner && owner->journal
+					  ? owner->journal(owner->journal_arg)
+					  : NULL;
+	json_t *described = journal ? session_describe(session) : NULL;
+
+	if (described)
+		journal_session(journal, described, what);
+	json_decref(described);
+}
 
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
-	(void)session;
 	(void)reason;
+	record(session, "ended");
 	free(arg);
 }
 
@@ -108,6 +124,8 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 	if (!owner)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	owner->journal = ex->http->journal;
+	owner->journal_arg = ex->http->journal_arg;
 	r = exchange_check_policy(ex, wanted.policy, err);
 	if (r == 0)
 		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
@@ -130,6 +148,7 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 	request_clear(&request);
 	if (r < 0)
 		return r;
+	record(session, "created");
 	(void)snprintf(location, sizeof(location), "/v1/sessions/%s",
 		       session_id(session));
 	exchange_header(ex, "Location", location);
@@ -202,6 +221,8 @@ static int restart(struct exchange *ex, struct sbx_err *err)
 	if (!session)
 		return 0;
 	r = session_restart(session, err);
+	if (r == 0)
+		record(session, "restarted");
 	if (r == 0)
 		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
 	return r;

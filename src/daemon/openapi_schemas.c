@@ -76,7 +76,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"files\":{\"type\":\"array\",\"items\":{"
 	  "\"$ref\":\"#/components/schemas/File\"}},\"usage\":{"
 	  "\"type\":\"object\"},\"events\":{\"type\":\"array\",\"items\":{"
-	  "\"$ref\":\"#/components/schemas/Event\"}},\"enforced\":{"
+	  "\"$ref\":\"#/components/schemas/Event\"}},\"recorded\":{\"type\":\"boolean\"},\"record_error\":{\"type\":\"string\"},"
+	  "\"enforced\":{"
 	  "\"type\":\"object\"},\"policy\":{\"type\":\"object\"},\"template\":{"
 	  "\"type\":[\"object\",\"null\"]}}}" },
 	{ "Bundle",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: a program from its first instruction to its end: watches it, ends it
- *   (execution.h).
+ * Purpose: a program from its turn to its end: sends it, watches it, ends it
+ *   (execution.h); verdict.c says what happened.
  * Process: the engine, on its loop.
  * Trusts: the box; of what the worker says nothing.
  * Invariants: states go one way: WAITING -> PREPARING -> RUNNING -> CLOSING -> FINISHED,
@@ -70,7 +70,7 @@ static void on_finish(void *arg)
 	struct execution *x = arg;
 
 	loop_timer_cancel(&x->now_timer);
-	execution_finish(x);
+	verdict_reach(x);
 }
 
 /* On the loop, with nothing of ours on the stack. */
@@ -81,7 +81,7 @@ void execution_finish_soon(struct execution *x)
 	loop_timer_cancel(&x->timer);
 	if (loop_timer_at(x->engine->loop, &x->now_timer, loop_now_us(), on_finish, x) <
 	    0)
-		execution_finish(x);
+		verdict_reach(x);
 }
 
 /* Its box is to end, and it with it. */
@@ -130,7 +130,12 @@ void execution_end(struct execution *x, enum outcome_stop stop)
 		return;
 	}
 	if (x->session && x->state <= PREPARING) {
+		/* The box is the next one's, and may be gone before our end is told. */
 		session_unqueue(x->session, x);
+		if (x->box)
+			box_forget(x->box, x);
+		collect_free(&x->collect);
+		x->box = NULL;
 		x->state = CLOSING;
 		execution_finish_soon(x);
 		return;
@@ -164,7 +169,8 @@ void execution_box_ended(struct execution *x)
 	if (x->state == FINISHED)
 		return;
 	/* A session's that was over before its jail has its verdict. */
-	if (!x->answered && (x->stop == STOP_NONE || x->box->stop == STOP_FAULT)) {
+	if (!x->answered &&
+	    (x->stop == STOP_NONE || x->box->fault.stage != SBX_AT_NONE)) {
 		x->stop = x->box->stop;
 		x->fault = x->box->fault;
 	}
@@ -386,6 +392,8 @@ static void send_program(struct execution *x)
 	struct sbx_err err = { 0 };
 	int r = x->session ? take_turn(x, &err) : 0;
 
+	if (x->session)
+		x->count = session_count(x->session);
 	(void)snprintf(cell, sizeof(cell), "<cell %u>", x->count);
 	if (r == 0)
 		r = box_send(x->box, x->code, x->code_len,
@@ -396,11 +404,14 @@ static void send_program(struct execution *x)
 	fd_close(&x->input);
 	if (r < 0) {
 		/* A worker that cannot be reached is of no use to the next one. */
-		if (x->stop == STOP_NONE)
-			x->fault = err;
-		x->stop = STOP_FAULT;
-		if (x->session)
+		if (x->session) {
 			session_says(x->session, "its worker could not be reached");
+			err.stage = SBX_AT_USAGE;
+		}
+		if (x->stop == STOP_NONE) {
+			x->fault = err;
+			x->stop = STOP_FAULT;
+		}
 		end_box(x);
 		return;
 	}
@@ -415,7 +426,7 @@ static void on_known(void *arg)
 
 	loop_timer_cancel(&x->timer);
 	session_know(x->session, &x->collect);
-	if (x->state == PREPARING)
+	if (x->state == PREPARING && x->box->state == BOX_OPEN)
 		send_program(x);
 }
 
@@ -436,7 +447,8 @@ static void on_put(void *arg, const struct sbx_err *err, int fd, uint64_t size)
 
 	(void)size;
 	fd_close(&fd);
-	if (x->state != PREPARING)
+	/* Of a box that ends its end is told. */
+	if (x->state != PREPARING || x->box->state != BOX_OPEN)
 		return;
 	if (err)
 		execution_fault(x, err);
@@ -469,7 +481,6 @@ void execution_begin(struct execution *x)
 		return;
 	}
 	x->state = PREPARING;
-	x->count = session_count(x->session);
 	if (x->file_count > 0)
 		put_files(x);
 	else

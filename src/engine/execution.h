@@ -65,8 +65,8 @@ void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
 void execution_finish_soon(struct execution *x); /* done() comes from the loop */
 void execution_release(struct execution *x);
 
-/* ---- finish.c ---- */
-void execution_finish(struct execution *x); /* never with anything of ours on the stack */
+/* ---- verdict.c ---- */
+void verdict_reach(struct execution *x); /* and hands it over; frees it */
 
 /* ---- its box tells ---- */
 void execution_opened(struct execution *x);

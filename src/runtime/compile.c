@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: a program's text as code objects, its last expression apart; its lines for
- *   tracebacks.
- * Process: a worker. What is needed is captured in the zygote, before a program can
- *   replace it.
- * Trusts: nothing in the text.
- * Invariants: what a program is compiled to is what CPython would run, but for the value
- *   of its last expression. */
+ * Purpose: a program's text into code: what it runs, and its last expression, whose value
+ *   is the result, by itself; and its lines for tracebacks.
+ * Process: a worker. What is needed is imported and captured in the zygote.
+ * Trusts: nothing of the program's text. */
 #include "runtime/runtime.h"
 
 #include <stdlib.h>
@@ -21,7 +18,6 @@ static struct {
 	PyObject *string_io;
 	PyObject *linecache; /* its cache, a dict */
 	long only_ast, future_flags, await_flag;
-	long always; /* flags of every call, for the program that is compiled now */
 } have;
 
 /* The compiler's flags of all `from __future__` imports, which the second half of a
@@ -49,34 +45,13 @@ static int find_future_flags(void)
 	return count < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
-int compile_init(void)
-{
-	_cleanup_py_ PyObject *only_ast = runtime_take("_ast", "PyCF_ONLY_AST");
-	_cleanup_py_ PyObject *await_flag = runtime_take("_ast",
-							 "PyCF_ALLOW_TOP_LEVEL_AWAIT");
-
-	have.compile = runtime_take("builtins", "compile");
-	have.expr = runtime_take("_ast", "Expr");
-	have.expression = runtime_take("_ast", "Expression");
-	have.string_io = runtime_take("_io", "StringIO");
-	have.linecache = runtime_take("linecache", "cache");
-	if (!have.compile || !have.expr || !have.expression || !only_ast || !await_flag ||
-	    !have.string_io || !have.linecache)
-		return -1;
-	if (!PyDict_Check(have.linecache)) {
-		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
-		return -1;
-	}
-	have.only_ast = PyLong_AsLong(only_ast);
-	have.await_flag = PyLong_AsLong(await_flag);
-	return PyErr_Occurred() ? -1 : find_future_flags();
-}
+static long flags_always; /* that awaits are allowed, in a session */
 
 static PyObject *compile_as(PyObject *source, PyObject *filename, const char *mode,
 			    long flags)
 {
 	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode,
-				     flags | have.always, 1);
+				     flags | flags_always, 1);
 }
 
 static long future_of(PyObject *code)
@@ -166,10 +141,10 @@ none:
 	PyErr_Clear();
 }
 
-int compile_program(PyObject *source, PyObject *filename, bool awaits,
+int compile_program(PyObject *source, PyObject *filename, bool may_await,
 		    PyObject **ret_body, PyObject **ret_last)
 {
-	have.always = awaits ? have.await_flag : 0;
+	flags_always = may_await ? have.await_flag : 0;
 	if (PyUnicode_GetLength(source) <= AST_SOURCE_MAX)
 		return compile_small(source, filename, ret_body, ret_last);
 	split_large(source, filename, ret_body, ret_last);
@@ -178,7 +153,7 @@ int compile_program(PyObject *source, PyObject *filename, bool awaits,
 	return *ret_body ? 0 : -1;
 }
 
-/* As linecache would have read them from a file. */
+/* The lines for linecache, as it would have read them from a file. */
 int compile_remember(PyObject *source, PyObject *filename)
 {
 	_cleanup_py_ PyObject *file = PyObject_CallFunction(have.string_io, "OO", source,
@@ -205,6 +180,7 @@ int compile_remember(PyObject *source, PyObject *filename)
 	return entry ? PyDict_SetItem(have.linecache, filename, entry) : -1;
 }
 
+/* The compiler looks for the faulty line in a file of that name; there is none. */
 void compile_mend_error(PyObject *error, PyObject *filename)
 {
 	_cleanup_py_ PyObject *text = PyObject_GetAttrString(error, "text");
@@ -225,4 +201,27 @@ void compile_mend_error(PyObject *error, PyObject *filename)
 int compile_forget(PyObject *filename)
 {
 	return PyDict_DelItem(have.linecache, filename);
+}
+
+int compile_init(void)
+{
+	_cleanup_py_ PyObject *only_ast = program_take("_ast", "PyCF_ONLY_AST");
+	_cleanup_py_ PyObject *await_flag = program_take("_ast",
+							 "PyCF_ALLOW_TOP_LEVEL_AWAIT");
+
+	have.compile = program_take("builtins", "compile");
+	have.expr = program_take("_ast", "Expr");
+	have.expression = program_take("_ast", "Expression");
+	have.string_io = program_take("_io", "StringIO");
+	have.linecache = program_take("linecache", "cache");
+	if (!have.compile || !have.expr || !have.expression || !only_ast || !await_flag ||
+	    !have.string_io || !have.linecache)
+		return -1;
+	if (!PyDict_Check(have.linecache)) {
+		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
+		return -1;
+	}
+	have.only_ast = PyLong_AsLong(only_ast);
+	have.await_flag = PyLong_AsLong(await_flag);
+	return PyErr_Occurred() || find_future_flags() < 0 ? -1 : 0;
 }

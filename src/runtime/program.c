@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: one program from its source to the text of WORKER_DONE: run as __main__, judge
- *   how it ended, and end the interpreter as CPython would, short of tearing it down.
+ * Purpose: one program from its source to the text of WORKER_DONE: compile, run as
+ *   __main__, judge how it ended, and end the interpreter as CPython would, short of
+ *   tearing it down.
  * Process: a worker. What is needed is imported and captured in the zygote, before a
  * program can replace it.
  * Trusts: the request's numbers. Of the program's objects nothing: each may raise, print,
@@ -44,7 +45,7 @@ PyObject *program_globals(void)
 
 /* ---- ahead of the request ---- */
 
-PyObject *runtime_take(const char *module, const char *name)
+PyObject *program_take(const char *module, const char *name)
 {
 	_cleanup_py_ PyObject *from = PyImport_ImportModule(module);
 
@@ -103,26 +104,25 @@ int program_init(void)
 	_cleanup_py_ PyObject *main_module = NULL;
 
 	have.builtins = PyImport_ImportModule("builtins");
-	have.gc_collect = runtime_take("gc", "collect");
-	have.exit_handlers = runtime_take("atexit", "_run_exitfuncs");
-	have.signal = runtime_take("_signal", "signal");
-	have.on_interrupt = runtime_take("_signal", "default_int_handler");
+	have.gc_collect = program_take("gc", "collect");
+	have.exit_handlers = program_take("atexit", "_run_exitfuncs");
+	have.signal = program_take("_signal", "signal");
+	have.on_interrupt = program_take("_signal", "default_int_handler");
 	if (!have.builtins || !have.gc_collect || !have.exit_handlers || !have.signal ||
-	    !have.on_interrupt)
-		return -1;
-	if (compile_init() < 0 || hide_interactive() < 0 || session_init() < 0)
+	    !have.on_interrupt || compile_init() < 0 || hide_interactive() < 0 ||
+	    session_init() < 0)
 		return -1;
 	/* In place of the one that held boot.h's names; each worker makes another. */
 	main_module = new_main();
 	return main_module ? 0 : -1;
 }
 
-static int set_variable(PyObject *map, const char *name, const char *value)
+static int set_variable(PyObject *variables, const char *name, const char *value)
 {
 	_cleanup_py_ PyObject *key = PyUnicode_FromString(name);
 	_cleanup_py_ PyObject *text = PyUnicode_FromString(value);
 
-	return key && text ? PyObject_SetItem(map, key, text) : -1;
+	return key && text ? PyObject_SetItem(variables, key, text) : -1;
 }
 
 int program_environ(const struct program *program)
@@ -142,7 +142,7 @@ int program_environ(const struct program *program)
 		"MKL_NUM_THREADS",
 		"NUMEXPR_NUM_THREADS",
 	};
-	_cleanup_py_ PyObject *environ_map = runtime_take("os", "environ");
+	_cleanup_py_ PyObject *environ_map = program_take("os", "environ");
 	_cleanup_py_ PyObject *cleared = environ_map ? PyObject_CallMethod(environ_map,
 									   "clear", NULL)
 						     : NULL;

@@ -71,19 +71,6 @@ bool worker_in_program(void);
 /* ---- reseed.c: nothing random is shared between siblings ---- */
 int reseed_all(struct sbx_err *err);
 
-/* ---- compile.c: a program's text ---- */
-int compile_init(void); /* zygote. 0 or -1 with exception */
-/* awaits: it may await outside of functions, and then is a coroutine function's code.
- * *ret_last: the last expression's code; stays NULL where there is none. 0 or -1 with
- * exception. New references. */
-int compile_program(PyObject *source, PyObject *filename, bool awaits,
-		    PyObject **ret_body, PyObject **ret_last);
-/* The lines, for tracebacks; 0 or -1 with exception. */
-int compile_remember(PyObject *source, PyObject *filename);
-int compile_forget(PyObject *filename);
-/* The compiler looks for the faulty line in a file of that name; there is none. */
-void compile_mend_error(PyObject *error, PyObject *filename);
-
 /* ---- program.c: from source to the text of WORKER_DONE ---- */
 struct json;
 int program_init(
@@ -95,9 +82,18 @@ int program_environ(const struct program *program); /* 0 or -1 with exception */
 int program_run(const struct program *program, struct json *done);
 /* Its very end: threads, atexit, flush. Returns the exit code, or another one. */
 int program_finish(int exit_code);
-/* An attribute of a module, which is imported. New reference or NULL with exception. */
-PyObject *runtime_take(const char *module, const char *name);
-PyObject *program_globals(void); /* borrowed: the namespace of __main__ */
+PyObject *program_take(const char *module,
+		       const char *name); /* an attribute; NULL with exception */
+PyObject *program_globals(void);          /* borrowed: the namespace of __main__ */
+
+/* ---- compile.c: a program's text into code ---- */
+int compile_init(void); /* zygote. 0 or -1 with exception */
+/* *ret_last stays NULL where the last statement is no expression. 0 or -1 with exception. */
+int compile_program(PyObject *source, PyObject *filename, bool may_await,
+		    PyObject **ret_body, PyObject **ret_last);
+int compile_remember(PyObject *source, PyObject *filename); /* its lines, for linecache */
+int compile_forget(PyObject *filename);
+void compile_mend_error(PyObject *error, PyObject *filename); /* its line's text */
 
 /* ---- session.c: what a session's programs have besides, and what is asked of it ---- */
 int session_init(void);  /* zygote. 0 or -1 with exception */
@@ -108,6 +104,7 @@ void session_leave(const struct program *program, PyObject *value); /* Out, _; o
  * reference or NULL with exception. */
 PyObject *session_await(PyObject *coroutine);
 void session_answer(uint32_t what, const char *text, size_t len, struct json *answer);
+
 /* ---- display.c: what a program shows, docs/displays.md ---- */
 /* Zygote, after the preload: the builtin display() and what imports look at. 0 or -1
  * with exception. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: a program that is over: from what is known of it to its result (execution.h).
- * Process: the engine, on its loop. Trusts: the box; of what the worker says nothing.
- * Invariants: once for each program, when nobody of it is left, or in a session when its
- *   worker has said that it is over; done() or refused() is called last. */
-#include "engine/execution.h"
-
+ * Purpose: what happened to a program that is over: facts of its box and of its own into a
+ *   result, which its sink gets (execution.h).
+ * Process: the engine, on its loop.
+ * Trusts: the box; of what the worker says nothing.
+ * Invariants: called once for each, when its jail is empty or, in a session, its worker
+ *   has said that it is over (INV-3); the execution is gone afterwards. */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "engine/execution.h"
 #include "engine/session.h"
 
 static const char *limits_kept_by(const struct execution *x)
@@ -222,7 +222,7 @@ static void hand_over(struct execution *x, struct result_parts *parts)
 		execution_conclude(x);
 }
 
-void execution_finish(struct execution *x)
+void verdict_reach(struct execution *x)
 {
 	struct box *box = x->box;
 	struct template *template = box && box->worker ? worker_template(box->worker)
