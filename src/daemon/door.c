@@ -191,7 +191,7 @@ static void run(struct door *door, const char *data, size_t len)
 	struct sbx_err err = { 0 };
 	int r;
 
-	r = object ? request_parse(object, &request, &err)
+	r = object ? request_parse(object, NULL, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;

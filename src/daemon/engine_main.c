@@ -64,6 +64,14 @@ static int lock_in(struct sbx_err *err)
 	return r;
 }
 
+static int listen_unix(struct engine *engine, struct http **ret, struct sbx_err *err)
+{
+	const struct http_listener listener = { .fd = ROLE_LISTEN_FD, .kind = HTTP_UNIX };
+	int r = http_new(engine, NULL, ret, err);
+
+	return r < 0 ? r : http_listen(*ret, &listener, err);
+}
+
 static int serve(struct sbx_err *err)
 {
 	struct engine *engine = NULL;
@@ -82,7 +90,7 @@ static int serve(struct sbx_err *err)
 	if (r == 0 && door)
 		r = door_open(engine, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0 && listen)
-		r = http_open(engine, ROLE_LISTEN_FD, &http, err);
+		r = listen_unix(engine, &http, err);
 	if (r == 0) {
 		r = loop_run(loop);
 		if (r < 0)

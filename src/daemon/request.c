@@ -22,6 +22,11 @@ enum key {
 	STDIN_OPEN,
 	FILES,
 	FILE_CONTENTS,
+	TIMEOUT,
+	/* HTTP only from here */
+	TEMPLATE,
+	SESSION,
+	DETACH,
 	KEYS
 };
 
@@ -40,12 +45,17 @@ static const struct {
 	[FILES] = { "files",
 		    "an object of names and texts, or of names and {\"base64\": text}" },
 	[FILE_CONTENTS] = { "file_contents", "true or false" },
+	[TIMEOUT] = { "timeout", "a number of seconds, more than 0" },
+	[TEMPLATE] = { "template", "the name of a template" },
+	[SESSION] = { "session", "the id of a session" },
+	[DETACH] = { "detach", "true or false" },
 };
 
 static int wrong(enum key key, struct sbx_err *err)
 {
-	return err_set(err, SBX_AT_USAGE, 0, "request: \"%s\" has to be %s",
-		       keys[key].name, keys[key].expected);
+	return err_set_field(err, SBX_AT_USAGE, 0, keys[key].name,
+			     "request: \"%s\" has to be %s", keys[key].name,
+			     keys[key].expected);
 }
 
 static bool is_text(const json_t *value)
@@ -55,7 +65,8 @@ static bool is_text(const json_t *value)
 	       strlen(json_string_value(value)) == json_string_length(value);
 }
 
-static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *err)
+static int find_keys(json_t *object, size_t known, const json_t *found[KEYS],
+		     struct sbx_err *err)
 {
 	const char *name;
 	json_t *value;
@@ -63,10 +74,10 @@ static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *
 
 	json_object_foreach(object, name, value)
 	{
-		for (i = 0; i < KEYS; i++)
+		for (i = 0; i < known; i++)
 			if (strcmp(name, keys[i].name) == 0)
 				break;
-		if (i == KEYS)
+		if (i == known)
 			return err_set(err, SBX_AT_USAGE, 0,
 				       "request: unknown key \"%.64s\"", name);
 		found[i] = json_is_null(value) ? NULL : value;
@@ -74,18 +85,104 @@ static int find_keys(json_t *object, const json_t *found[KEYS], struct sbx_err *
 	return 0;
 }
 
-static int set_policy(struct sbx_policy *policy, const json_t *const found[KEYS],
-		      struct sbx_err *err)
+static bool covered(const struct policy_field *field, const struct policy_list *ceiling,
+		    const char *item)
 {
-	const json_t *pair;
-	size_t i;
+	for (size_t i = 0; i < ceiling->count; i++)
+		if (field->covers ? field->covers(ceiling->items[i], item)
+				  : strcmp(ceiling->items[i], item) == 0)
+			return true;
+	return false;
+}
+
+static void lower_number(const struct policy_field *field, double *value, double ceiling)
+{
+	bool none = field->zero_is_none && *value == 0,
+	     no_ceiling = field->zero_is_none && ceiling == 0;
+
+	if (!no_ceiling && (none || *value > ceiling))
+		*value = ceiling;
+}
+
+/* All fields with a ceiling grow more permissive as they grow (table.c). */
+static void lower_to(struct sbx_policy *policy, const struct sbx_policy *ceilings)
+{
+	for (size_t i = 0; i < policy_field_count; i++) {
+		const struct policy_field *field = &policy_fields[i];
+		void *at = (char *)policy + field->offset;
+		const void *most = (const char *)ceilings + field->offset;
+		struct policy_list *list = at;
+		size_t kept = 0;
+
+		if (field->ignored || field->permissive <= 0)
+			continue;
+		switch (field->type) {
+		case POLICY_INT:
+			if (*(int64_t *)at > *(const int64_t *)most)
+				*(int64_t *)at = *(const int64_t *)most;
+			break;
+		case POLICY_NUMBER:
+			lower_number(field, at, *(const double *)most);
+			break;
+		case POLICY_BOOL:
+			*(bool *)at = *(bool *)at && *(const bool *)most;
+			break;
+		case POLICY_CHOICE:
+			if (*(int *)at > *(const int *)most)
+				*(int *)at = *(const int *)most;
+			break;
+		case POLICY_LIST:
+			for (size_t j = 0; j < list->count; j++)
+				if (covered(field, most, list->items[j]))
+					list->items[kept++] = list->items[j];
+				else
+					free(list->items[j]);
+			list->count = kept;
+			break;
+		case POLICY_STRING:
+		case POLICY_MAP:
+			break;
+		}
+	}
+}
+
+/* What the fields of a request are put over. */
+static int set_base(struct sbx_policy *policy, const struct request_rules *rules,
+		    const json_t *const found[KEYS], struct sbx_err *err)
+{
 	int r = 0;
 
 	if (found[PRESET]) {
 		if (!is_text(found[PRESET]))
 			return wrong(PRESET, err);
 		r = policy_preset(policy, json_string_value(found[PRESET]), err);
+	} else if (rules && rules->defaults) {
+		policy_clear(policy);
+		if (policy_copy(policy, rules->defaults) < 0)
+			r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	}
+	for (size_t i = 0; i < 2; i++)
+		if (r == 0 && rules && rules->ceilings[i] && !found[PRESET])
+			lower_to(policy, rules->ceilings[i]);
+	if (r < 0 || !found[TEMPLATE])
+		return r;
+	if (!is_text(found[TEMPLATE]))
+		return wrong(TEMPLATE, err);
+	if (!rules->template ||
+	    rules->template(rules->arg, json_string_value(found[TEMPLATE]), policy) < 0)
+		return err_set_field(err, SBX_AT_USAGE, 0, "template",
+				     "there is no template \"%.64s\"",
+				     json_string_value(found[TEMPLATE]));
+	return 0;
+}
+
+static int set_policy(struct sbx_policy *policy, const struct request_rules *rules,
+		      const json_t *const found[KEYS], struct sbx_err *err)
+{
+	const json_t *pair;
+	size_t i;
+	int r = set_base(policy, rules, found, err);
+
 	if (r == 0 && json_is_object(found[POLICY]))
 		r = policy_set_object(policy, found[POLICY], err);
 	else if (r == 0 && json_is_string(found[POLICY]))
@@ -236,10 +333,38 @@ static int parse_files(struct request *ret, json_t *object, struct sbx_err *err)
 	return 0;
 }
 
-static int parse(struct request *ret, const json_t *const found[KEYS],
-		 struct sbx_err *err)
+/* How it is to be run, beside the policy. */
+static int parse_manner(struct request *ret, const json_t *const found[KEYS],
+			struct sbx_err *err)
+{
+	static const enum key others[] = { PRESET, POLICY, SETTINGS, CWD, TEMPLATE };
+
+	if (found[DETACH] && !json_is_boolean(found[DETACH]))
+		return wrong(DETACH, err);
+	ret->detach = json_is_true(found[DETACH]);
+	if (found[TIMEOUT]) {
+		ret->timeout_s = json_number_value(found[TIMEOUT]);
+		if (!json_is_number(found[TIMEOUT]) || !(ret->timeout_s >= 0.001))
+			return wrong(TIMEOUT, err);
+	}
+	if (!found[SESSION])
+		return 0;
+	if (!is_text(found[SESSION]))
+		return wrong(SESSION, err);
+	ret->session = json_string_value(found[SESSION]);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (found[others[i]])
+			return err_set_field(err, SBX_AT_USAGE, 0, keys[others[i]].name,
+					     "request: \"%s\" is the session's already",
+					     keys[others[i]].name);
+	return 0;
+}
+
+static int parse(struct request *ret, const struct request_rules *rules,
+		 const json_t *const found[KEYS], struct sbx_err *err)
 {
 	struct execution_request *x = &ret->execution;
+	int r;
 
 	if (!json_is_string(found[CODE]))
 		return err_set(err, SBX_AT_USAGE, 0,
@@ -266,16 +391,19 @@ static int parse(struct request *ret, const json_t *const found[KEYS],
 	if (found[FILE_CONTENTS] && !json_is_boolean(found[FILE_CONTENTS]))
 		return wrong(FILE_CONTENTS, err);
 	ret->file_contents = json_is_true(found[FILE_CONTENTS]);
-	if (found[FILES]) {
-		int r = parse_files(ret, (json_t *)found[FILES], err);
-
-		if (r < 0)
-			return r;
-	}
-	return set_policy(&ret->policy, found, err);
+	r = parse_manner(ret, found, err);
+	if (r == 0 && found[FILES])
+		r = parse_files(ret, (json_t *)(uintptr_t)found[FILES], err);
+	if (r == 0)
+		r = set_policy(&ret->policy, rules, found, err);
+	if (r == 0 && ret->timeout_s > 0 && !ret->session &&
+	    ret->timeout_s < ret->policy.max_execution_time)
+		ret->policy.max_execution_time = ret->timeout_s;
+	return r;
 }
 
-int request_parse(json_t *object, struct request *ret, struct sbx_err *err)
+int request_parse(json_t *object, const struct request_rules *rules, struct request *ret,
+		  struct sbx_err *err)
 {
 	const json_t *found[KEYS] = { NULL };
 	int r;
@@ -286,9 +414,9 @@ int request_parse(json_t *object, struct request *ret, struct sbx_err *err)
 			       "request: a JSON object is expected");
 	policy_init(&ret->policy);
 	ret->object = json_incref(object);
-	r = find_keys(object, found, err);
+	r = find_keys(object, rules ? KEYS : TEMPLATE, found, err);
 	if (r == 0)
-		r = parse(ret, found, err);
+		r = parse(ret, rules, found, err);
 	if (r < 0)
 		request_clear(ret);
 	return r;

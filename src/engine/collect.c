@@ -26,6 +26,7 @@
 struct collected {
 	char *path;
 	uint64_t size, stored_bytes;
+	uint64_t inode, changed_ns, modified_ns;
 	char *data; /* NULL: not asked for, too much, or not readable */
 };
 
@@ -145,7 +146,10 @@ static int take_file(struct collect *c, struct init_found *found, int fd)
 	file = &c->files[c->count];
 	*file = (struct collected){ .path = strdup(found->path),
 				    .size = found->size,
-				    .stored_bytes = found->stored_bytes };
+				    .stored_bytes = found->stored_bytes,
+				    .inode = found->inode,
+				    .changed_ns = found->changed_ns,
+				    .modified_ns = found->modified_ns };
 	if (!file->path)
 		return -ENOMEM;
 	if (fd >= 0 && found->size <= FILES_LEFT_BYTES - c->bytes) {
@@ -157,10 +161,18 @@ static int take_file(struct collect *c, struct init_found *found, int fd)
 	return 0;
 }
 
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct collected *)a)->path,
+		      ((const struct collected *)b)->path);
+}
+
 static void end(struct collect *c)
 {
 	loop_remove(&c->io);
 	fd_close(&c->fd);
+	if (c->count > 0)
+		qsort(c->files, c->count, sizeof(*c->files), by_path);
 	c->fn(c->arg);
 }
 
@@ -194,11 +206,16 @@ static void on_packet(void *arg, uint32_t events)
 	}
 }
 
-int collect_begin(struct loop *loop, struct worker *worker, bool contents,
-		  void (*fn)(void *arg), void *arg, struct collect **ret)
+int collect_begin(struct loop *loop, struct worker *worker,
+		  const struct collect_asked *asked, void (*fn)(void *arg), void *arg,
+		  struct collect **ret)
 {
-	const struct init_request request = { .op = INIT_COLLECT,
-					      .flags = contents ? COLLECT_CONTENTS : 0 };
+	const struct init_request request = {
+		.op = INIT_COLLECT,
+		.flags = (asked->contents ? COLLECT_CONTENTS : 0) |
+			 (asked->live ? COLLECT_LIVE : 0),
+		.since_ns = asked->since_ns
+	};
 	struct collect *c = calloc(1, sizeof(*c));
 	_cleanup_fd_ int far = -1;
 	int pair[2], r;
@@ -224,12 +241,6 @@ int collect_begin(struct loop *loop, struct worker *worker, bool contents,
 }
 
 /* ---- handing out ---- */
-
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct collected *)a)->path,
-		      ((const struct collected *)b)->path);
-}
 
 static json_t *base64(const char *data, size_t len)
 {
@@ -267,14 +278,26 @@ static json_t *describe(const struct collected *file)
 	return object;
 }
 
-json_t *collect_list(struct collect *c)
+/* It was there, and nobody has touched it since. */
+static bool is_known(const struct collect *known, const struct collected *file)
+{
+	const struct collected *old =
+		known && known->ended && known->count > 0
+			? bsearch(file, known->files, known->count, sizeof(*file), by_path)
+			: NULL;
+
+	return old && old->inode == file->inode && old->size == file->size &&
+	       old->changed_ns == file->changed_ns &&
+	       old->modified_ns == file->modified_ns;
+}
+
+json_t *collect_list(const struct collect *c, const struct collect *known)
 {
 	json_t *list = json_array();
 
-	if (c && c->count > 0)
-		qsort(c->files, c->count, sizeof(*c->files), by_path);
 	for (size_t i = 0; c && i < c->count; i++)
-		(void)json_array_append_new(list, describe(&c->files[i]));
+		if (!is_known(known, &c->files[i]))
+			(void)json_array_append_new(list, describe(&c->files[i]));
 	return list;
 }
 
@@ -283,15 +306,23 @@ uint64_t collect_omitted(const struct collect *c)
 	return c ? c->omitted + !c->ended : 0;
 }
 
-void collect_contents(const struct collect *c,
+void collect_contents(const struct collect *c, const struct collect *known,
 		      void (*fn)(void *arg, const char *path, const char *data,
 				 size_t len),
 		      void *arg)
 {
 	for (size_t i = 0; c && i < c->count; i++)
-		if (c->files[i].data)
+		if (c->files[i].data && !is_known(known, &c->files[i]))
 			fn(arg, c->files[i].path, c->files[i].data,
 			   (size_t)c->files[i].size);
+}
+
+void collect_forget_contents(struct collect *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		free(c->files[i].data);
+		c->files[i].data = NULL;
+	}
 }
 
 void collect_free(struct collect **collect)

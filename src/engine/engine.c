@@ -14,8 +14,9 @@
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "engine/internal.h"
+#include "engine/execution.h"
 #include "engine/modules.h"
+#include "engine/session.h"
 #include "jail/filter.h"
 #include "jail/walls.h"
 #include "net/dial.h"
@@ -64,6 +65,7 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	if (!engine)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "engine");
 	engine->loop = loop;
+	engine_session_limits(engine, SESSIONS_MAX, SESSION_IDLE_S);
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
 		free(engine);
@@ -94,6 +96,7 @@ void engine_free(struct engine **e)
 	if (!engine)
 		return;
 	execution_end_all(engine);
+	session_end_all(engine);
 	for (size_t i = 0; i < engine->pool_count; i++)
 		pool_free(&engine->pools[i]);
 	for (size_t i = 0; i < ENGINE_FILTERS; i++)
@@ -108,6 +111,16 @@ void engine_free(struct engine **e)
 struct loop *engine_loop(struct engine *engine)
 {
 	return engine->loop;
+}
+
+uid_t engine_starter_uid(const struct engine *engine)
+{
+	return engine->host.hello.starter_uid;
+}
+
+int engine_own_listener(struct engine *engine, int listen_fd)
+{
+	return own_add(&engine->own, listen_fd);
 }
 
 int engine_filter(struct engine *engine, unsigned run_flags, bool supervised,
@@ -230,7 +243,33 @@ json_t *engine_health(struct engine *engine)
 
 	for (size_t i = 0; i < engine->pool_count; i++)
 		(void)json_array_append_new(templates, pool_health(engine->pools[i]));
-	return json_pack("{s:s,s:o,s:i,s:s}", "status", "ok", "templates", templates,
-			 "running", (int)engine->execution_count, "limits",
+	return json_pack("{s:s,s:o,s:i,s:i,s:s}", "status", "ok", "templates", templates,
+			 "running", (int)engine->execution_count, "sessions",
+			 (int)engine->session_count, "limits",
 			 cgroup_name(&engine->host.hello.cgroup));
+}
+
+json_t *engine_doctor(const struct engine *engine)
+{
+	unsigned missing = WALL_ALL & ~engine->host.walls;
+	json_t *list = json_array();
+	bool told = false;
+
+	for (size_t i = 0; i < wall_count; i++) {
+		bool stands = !(walls[i].bit & missing);
+
+		/* Of the first one alone it is known why. */
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:s,s:b,s:s,s:s,s:s,s:s?}", "name", walls[i].name,
+				  "stands", stands, "enforced", walls[i].enforced,
+				  "probed_with", walls[i].probed_with, "detail",
+				  stands || told ? "" : engine->missing_detail, "remedy",
+				  stands ? NULL : walls[i].remedy));
+		told = told || !stands;
+	}
+	return json_pack("{s:b,s:s,s:o,s:s,s:b}", "ok", missing == 0, "version",
+			 SBX_VERSION, "walls", list, "limits",
+			 cgroup_name(&engine->host.hello.cgroup), "root",
+			 engine->host.hello.root != 0);
 }

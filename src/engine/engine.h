@@ -6,11 +6,14 @@
 #define SBX_ENGINE_ENGINE_H
 
 #include <jansson.h>
+#include <sys/types.h>
+
 #include "base/loop.h"
 #include "policy/policy.h"
 
 struct engine;
 struct execution;
+struct session;
 
 /* Receives the broker's hello, probes the walls. The descriptors are those of
  * daemon/broker.h; taken. */
@@ -62,6 +65,11 @@ struct execution_request {
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	bool hold_start; /* set up everything, but start it only after execution_start() */
+	/* In which it has its turn, under the session's policy, with the session's cwd;
+	 * files are put into its /work. NULL: a jail of its own. */
+	struct session *session;
+	double timeout_s; /* lowers max_execution_time; 0: the policy's */
 };
 
 /* Starts the execution. Errors that are the caller's fault (stages USAGE to INTERPRETER,
@@ -78,11 +86,30 @@ void execution_stdin_close(struct execution *execution);
 void execution_hold_output(struct execution *execution, bool hold);
 void execution_cancel(
 	struct execution *execution); /* status "killed"; done() still comes */
+void execution_start(struct execution *execution); /* with hold_start */
+/* Before execution_start(): ends it as fault, or as refused. */
+void execution_fail(struct execution *execution, const struct sbx_err *err);
+void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
 const char *execution_id(const struct execution *execution);
 
+/* When it came to what (loop_now_us()); 0: it has not. Also from done(). */
+struct execution_times {
+	uint64_t submitted_us, taken_us, started_us, ended_us;
+};
+void execution_times(const struct execution *execution, struct execution_times *ret);
+
+/* How many sessions there may be, and after how long without use one ends. */
+void engine_session_limits(struct engine *engine, size_t max, uint32_t idle_s);
+
 struct loop *engine_loop(struct engine *engine);
+uid_t engine_starter_uid(const struct engine *engine); /* whose server this is */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */
+/* A TCP listener of this server, which its programs then cannot reach. 0 or -errno. */
+int engine_own_listener(struct engine *engine, int listen_fd);
+/* Which walls stand, as `sandbox doctor --json` has them: {"ok", "walls": [{name, stands,
+ * enforced, probed_with, detail, remedy}], "limits", "root"}; new reference. */
+json_t *engine_doctor(const struct engine *engine);
 
 #endif

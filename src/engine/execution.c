@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: a run from its first instruction to its result: watches it, ends it, says what
- * happened (execution.h).
+ * Purpose: a program from its first instruction to its result: watches it, ends it, says
+ *   what happened (execution.h).
  * Process: the engine, on its loop.
- * Trusts: jailer, init, zygote and broker; of the worker nothing once WORKER_STARTED was
- * received.
- * Invariants: states go one way: QUEUED -> SETUP -> STARTING -> RUNNING -> ENDING ->
- *   done(). From STARTING on the jail is sealed and every limit is set. The verdict is
- *   formed only when the jail's pid namespace is empty. The first reason to end a run is
- *   the one that counts. */
+ * Trusts: the box; of what the worker says nothing.
+ * Invariants: states go one way: WAITING -> PREPARING -> RUNNING -> CLOSING -> FINISHED,
+ *   then done(). The verdict of a lone program is formed only when its jail's pid
+ *   namespace is empty; that of a session's, when its worker has said that it is over, or
+ *   when the jail is empty (INV-3). The first reason to end a program is the one that
+ *   counts. */
+#include "engine/execution.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "engine/execution.h"
+#include "engine/session.h"
 
-#define COLLECT_US 500000u /* the init looks through what the program left */
-#define EXIT_US 2000000u   /* from killing a jail to its end */
-#define NOTIFY_BURST 100u
-#define NOTIFY_PER_SECOND 50u
+#define LEFT_US 500000u      /* the init looks through what a session's program left */
+#define GRACE_US 1000000u    /* from the first interrupt to the end of the session */
+#define INTERRUPT_US 150000u /* from one to the next */
 
 /* ---- its end ---- */
 
@@ -36,22 +37,17 @@ void execution_release(struct execution *x)
 		*at = x->next;
 		x->engine->execution_count--;
 	}
-	pool_forget(&x->take);
 	loop_timer_cancel(&x->timer);
 	loop_timer_cancel(&x->now_timer);
-	network_free(&x->network);
-	notify_free(&x->notify);
-	if (x->has_meter)
-		meter_stop(&x->meter);
-	if (x->has_stdio)
-		stdio_free(&x->stdio);
-	for (int i = 0; i < 3; i++)
-		fd_close(&x->theirs[i]);
-	for (size_t i = 0; i < x->grant_count; i++)
-		call_forget(&x->grants[i].call);
-	if (x->worker)
-		pool_release(x->pool, &x->worker);
-	fd_close(&x->peer_fd);
+	if (x->box && x->box->running == x)
+		x->box->running = NULL;
+	if (x->box)
+		box_forget(x->box, x);
+	if (!x->session)
+		box_free(&x->box);
+	if (x->member)
+		session_leaves(x->session);
+	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);
 	json_decref(x->done);
@@ -61,12 +57,9 @@ void execution_release(struct execution *x)
 		free((char *)x->files[i].data);
 	}
 	free(x->files);
-	free(x->grants);
 	free(x->code);
 	free(x->filename);
-	free(x->cwd);
 	free(x->stdin_data);
-	free(x->python);
 	free(x);
 }
 
@@ -140,14 +133,17 @@ static void note_verdict(struct execution *x, const struct outcome_facts *facts)
 /* What the kernel counted of the process's writes may be out of reach (its file belongs
  * to the worker's uid) or have come too early. What certainly was written: its output,
  * and what its private disk holds at the end. */
-static void note_written(struct execution *x)
+static void note_written(const struct execution *x, struct meter_usage *usage)
 {
-	uint64_t seen = x->disk_used_bytes;
+	const struct box *box = x->box;
+	uint64_t seen = box->disk_used_bytes > x->disk_before_bytes
+				? box->disk_used_bytes - x->disk_before_bytes
+				: 0;
 
-	for (int i = 0; x->has_stdio && i < 2; i++)
-		seen += x->stdio.streams[i].kept.total;
-	if (x->has_meter && seen > x->meter.usage.written_bytes)
-		x->meter.usage.written_bytes = seen;
+	for (int i = 0; box->has_stdio && i < 2; i++)
+		seen += box->stdio.streams[i].kept.total;
+	if (seen > usage->written_bytes)
+		usage->written_bytes = seen;
 }
 
 /* The kernel cannot say which line it was; where the exception of a denial ended the
@@ -163,16 +159,17 @@ static void note_line(struct execution *x)
 }
 
 /* What the connection broker has left to tell, and what was transferred. */
-static void note_network(struct execution *x, struct result_parts *parts)
+static void note_network(struct execution *x)
 {
+	struct network *network = x->box->network;
 	uint64_t dropped;
 
-	if (!x->network)
+	if (!network)
 		return;
-	network_finish(x->network, &parts->network);
-	dropped = network_dropped(x->network);
-	x->events.denials += dropped;
-	x->events.dropped += dropped;
+	network_finish(network, &x->network, x->box->state != BOX_ENDING);
+	dropped = network_dropped(network);
+	x->events.denials += dropped - x->dropped_before;
+	x->events.dropped += dropped - x->dropped_before;
 }
 
 static bool is_refusal(const struct execution *x)
@@ -184,84 +181,132 @@ static bool is_refusal(const struct execution *x)
 }
 
 /* What was passed between the last look and the end counts as well. */
-static enum outcome_stop late_stop(const struct execution *x)
+static enum outcome_stop late_stop(const struct execution *x,
+				   const struct meter_usage *usage)
 {
 	if (x->stop != STOP_NONE)
 		return x->stop;
-	if (x->has_stdio && x->stdio.flooded)
+	if (x->started_us && x->box->stdio.flooded)
 		return STOP_OUTPUT;
-	if (x->has_meter && x->policy.max_cpu_time > 0 &&
-	    (double)x->meter.usage.cpu_us >= x->policy.max_cpu_time * 1e6)
+	if (x->started_us && x->policy.max_cpu_time > 0 &&
+	    (double)usage->cpu_us >= x->policy.max_cpu_time * 1e6)
 		return STOP_CPU;
 	return STOP_NONE;
 }
 
+/* The figures of a program whose box was there for it. */
+static void measure(struct execution *x, struct outcome_facts *facts,
+		    struct meter_usage *usage)
+{
+	struct box *box = x->box;
+
+	if (!box)
+		return;
+	facts->exited = box->exited;
+	facts->wait_status = box->wait_status;
+	facts->disk_used_bytes = box->disk_used_bytes;
+	facts->disk_used_inodes = box->disk_used_inodes;
+	/* Of a session's only a program that had its turn. */
+	if (x->session && !x->started_us)
+		return;
+	if (box->has_stdio && x->answered)
+		stdio_take(&box->stdio);
+	else if (box->has_stdio)
+		stdio_drain(&box->stdio);
+	if (box->has_meter) {
+		meter_stop(&box->meter);
+		meter_read(&box->meter);
+		*usage = box->meter.usage;
+		/* The supervisor's last sample is older than the end; the zygote's wait
+		 * has it all for the main process. */
+		if (!x->session && box_supervised(box) &&
+		    box->exit_cpu_us > usage->cpu_us)
+			usage->cpu_us = box->exit_cpu_us;
+		facts->oom_kills = usage->oom_kills;
+		facts->memory_refused = usage->memory_refused;
+		facts->processes_refused = usage->processes_refused;
+		facts->memory_peak_bytes = usage->memory_peak_bytes;
+		facts->processes_peak = usage->processes_peak;
+	}
+	note_written(x, usage);
+	note_network(x);
+}
+
+/* What it left: of a session's program, what is new or other than before it. */
+static void tell_files(struct execution *x, struct result_parts *parts)
+{
+	const struct collect *left = x->session ? x->collect
+				     : x->box	? x->box->collect
+						: NULL,
+			     *known = x->session ? session_known(x->session) : NULL;
+
+	parts->files = collect_list(left, known);
+	parts->files_omitted = collect_omitted(left);
+	if (x->sink.file)
+		collect_contents(left, known, x->sink.file, x->sink.arg);
+}
+
+static void hand_over(struct execution *x, struct result_parts *parts)
+{
+	struct session *session = x->session;
+	json_t *result;
+
+	if (x->sink.refused && is_refusal(x)) {
+		x->sink.refused(x->sink.arg, &x->fault);
+	} else {
+		tell_files(x, parts);
+		result = result_make(parts);
+		x->sink.done(x->sink.arg, result);
+		json_decref(result);
+	}
+	if (x->session && x->collect && x->answered)
+		session_know(x->session, &x->collect);
+	execution_release(x);
+	if (session)
+		session_turn(session);
+}
+
 static void finish(struct execution *x)
 {
-	struct template *template = x->worker ? worker_template(x->worker) : NULL;
-	struct meter_usage none = { 0 };
+	struct box *box = x->box;
+	struct template *template = box && box->worker ? worker_template(box->worker)
+						       : NULL;
+	struct meter_usage usage = { 0 };
 	struct outcome_facts facts = { .policy = &x->policy,
-				       .stop = x->stop,
 				       .fault = x->fault,
 				       .done = x->done,
 				       .done_error = x->done_error,
-				       .exited = x->exited,
-				       .wait_status = x->wait_status };
+				       .lives = x->answered,
+				       .supervised = x->engine->host.hello.cgroup.version ==
+						     CGROUP_NONE,
+				       .disk_inodes = (uint64_t)x->policy.max_disk_mb *
+						      INODES_PER_MB };
 	struct result_parts parts = { .id = x->id,
 				      .facts = &facts,
-				      .usage = &none,
+				      .usage = &usage,
 				      .events = &x->events,
-				      .python = x->python };
-	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
-	json_t *result;
+				      .python = box ? box->python : NULL };
 
-	if (x->has_stdio) {
-		stdio_drain(&x->stdio);
-		parts.stdio = &x->stdio;
-	}
-	if (x->has_meter) {
-		meter_stop(&x->meter);
-		meter_read(&x->meter);
-		/* The supervisor's last sample is older than the end; the zygote's wait
-		 * has it all for the main process. */
-		if (x->exit_cpu_us > x->meter.usage.cpu_us && supervised)
-			x->meter.usage.cpu_us = x->exit_cpu_us;
-		parts.usage = &x->meter.usage;
-		facts.oom_kills = x->meter.usage.oom_kills;
-		facts.memory_refused = x->meter.usage.memory_refused;
-		facts.processes_refused = x->meter.usage.processes_refused;
-		facts.memory_peak_bytes = x->meter.usage.memory_peak_bytes;
-		facts.processes_peak = x->meter.usage.processes_peak;
-	}
-	facts.stop = late_stop(x);
-	facts.supervised = supervised;
-	facts.disk_used_bytes = x->disk_used_bytes;
-	facts.disk_used_inodes = x->disk_used_inodes;
-	facts.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB;
-	note_written(x);
-	note_network(x, &parts);
+	x->state = FINISHED;
+	measure(x, &facts, &usage);
+	facts.stop = late_stop(x, &usage);
 	facts.denials = x->events.denials;
 	note_line(x);
 	note_verdict(x, &facts);
 	if (x->started_us) {
 		parts.wall_us = x->ended_us - x->started_us;
-		parts.walls = x->walls;
+		parts.walls = box->walls;
+		parts.stdio = &box->stdio;
 	}
+	parts.network = x->network;
 	parts.limits = limits_kept_by(x);
 	parts.python_version = template ? template_python_version(template) : 0;
-	x->finished = true;
-	if (x->sink.refused && is_refusal(x)) {
-		x->sink.refused(x->sink.arg, &x->fault);
-	} else {
-		parts.files = collect_list(x->collect);
-		parts.files_omitted = collect_omitted(x->collect);
-		result = result_make(&parts);
-		if (x->sink.file)
-			collect_contents(x->collect, x->sink.file, x->sink.arg);
-		x->sink.done(x->sink.arg, result);
-		json_decref(result);
+	if (x->session) {
+		parts.session = session_id(x->session);
+		parts.count = x->count;
+		parts.session_ended = session_why(x->session);
 	}
-	execution_release(x);
+	hand_over(x, &parts);
 }
 
 static void on_finish(void *arg)
@@ -275,116 +320,70 @@ static void on_finish(void *arg)
 /* On the loop, with nothing of ours on the stack. */
 void execution_finish_soon(struct execution *x)
 {
-	if (x->finished || x->now_timer)
+	if (x->state == FINISHED || x->now_timer)
 		return;
+	loop_timer_cancel(&x->timer);
 	if (loop_timer_at(x->engine->loop, &x->now_timer, loop_now_us(), on_finish, x) <
 	    0)
 		finish(x);
 }
 
-static void on_patience(void *arg)
+/* Its box is to end, and it with it. */
+static void end_box(struct execution *x)
+{
+	x->state = CLOSING;
+	x->ended_us = loop_now_us();
+	loop_timer_cancel(&x->timer);
+	box_end(x->box, x->stop);
+}
+
+static void on_interrupt(void *arg)
 {
 	struct execution *x = arg;
 
-	/* A jail that does not die within two seconds of SIGKILL hangs in the kernel. It
-	 * is not our verdict that is in doubt then, but whether everything is gone: say
-	 * so. */
-	loop_timer_cancel(&x->timer);
-	(void)err_set(&x->fault, SBX_AT_JAIL, 0,
-		      "the jail did not end within two seconds of being killed");
-	x->stop = STOP_FAULT;
-	execution_finish_soon(x);
-}
-
-/* How full the private file system is, as seen through the init, which lives until we
- * kill it. */
-static void look_at_disk(struct execution *x)
-{
-	char path[64];
-	struct statfs fs;
-	pid_t pid;
-
-	if (fd_pidfd_host_pid(worker_init_pidfd(x->worker), &pid) < 0)
+	if (loop_now_us() >= x->grace_until_us) {
+		session_says(x->session, "the program could not be interrupted at its limit");
+		end_box(x);
 		return;
-	(void)snprintf(path, sizeof(path), "/proc/%d/root/dev/shm", (int)pid);
-	if (statfs(path, &fs) < 0)
-		return;
-	x->disk_used_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
-	x->disk_used_inodes = (uint64_t)(fs.f_files - fs.f_ffree);
-}
-
-static void kill_jail(struct execution *x)
-{
-	worker_kill(x->worker);
-	(void)loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + EXIT_US,
-			    on_patience, x);
-	if (x->gone)
-		execution_finish_soon(x);
-}
-
-static void on_collected(void *arg)
-{
-	kill_jail(arg);
-}
-
-static void on_collect_late(void *arg)
-{
-	struct execution *x = arg;
-
-	loop_timer_cancel(&x->timer);
-	kill_jail(x);
-}
-
-/* Whatever was left: most programs leave nothing, and then nobody is asked. Files that
- * came with the request may have been replaced one by one. */
-static bool left_something(const struct execution *x)
-{
-	return x->file_count > 0 || x->disk_first_inodes == 0 ||
-	       x->disk_used_inodes == 0 || x->disk_used_inodes > x->disk_first_inodes;
-}
-
-/* True: kill_jail() will be called. */
-static bool begin_collect(struct execution *x)
-{
-	if (!x->started_us || x->gone || x->stop == STOP_CANCELLED ||
-	    x->stop == STOP_FAULT || !left_something(x) ||
-	    collect_begin(x->engine->loop, x->worker, x->sink.file != NULL, on_collected,
-			  x, &x->collect) < 0)
-		return false;
-	return loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + COLLECT_US,
-			     on_collect_late, x) == 0;
+	}
+	/* Once more: it may have caught one. */
+	worker_interrupt(x->box->worker);
+	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + INTERRUPT_US,
+			  on_interrupt, x) < 0)
+		end_box(x);
 }
 
 void execution_end(struct execution *x, enum outcome_stop stop)
 {
-	if (x->stop == STOP_NONE && x->state != ENDING)
-		x->stop = stop;
-	if (x->state == ENDING)
+	bool first = x->stop == STOP_NONE && stop != STOP_NONE;
+
+	if (x->state >= CLOSING)
 		return;
-	x->ended_us = loop_now_us();
-	if (!x->worker) {
-		x->state = ENDING;
-		pool_forget(&x->take);
+	if (x->stop == STOP_NONE)
+		x->stop = stop;
+	if (x->session && x->box && x->box->state == BOX_ENDING)
+		return;
+	if (x->session && x->state == RUNNING && stop != STOP_MEMORY &&
+	    stop != STOP_FAULT) {
+		/* The others of its session go on with what it had. */
+		if (first) {
+			x->grace_until_us = loop_now_us() + GRACE_US;
+			on_interrupt(x);
+		}
+		return;
+	}
+	if (x->session && x->state <= PREPARING) {
+		session_unqueue(x->session, x);
+		x->state = CLOSING;
 		execution_finish_soon(x);
 		return;
 	}
-	x->state = ENDING;
-	if (x->network)
-		network_stop(x->network);
-	/* Denials that wait for their answer are told of before the program is gone. */
-	if (x->notify)
-		notify_drain(x->notify);
-	if (x->has_meter)
-		meter_read(&x->meter);
-	if (x->started_us)
-		look_at_disk(x);
-	/* A throttled process dies only in its next turn: the group's kill lifts the
-	 * quota first. The init is not in the group. */
-	if (x->stop != STOP_NONE && x->engine->host.hello.cgroup.version != CGROUP_NONE)
-		(void)cgroup_kill(&x->engine->host.hello.cgroup,
-				  worker_serial(x->worker));
-	if (!begin_collect(x))
-		kill_jail(x);
+	if (x->box) {
+		end_box(x);
+		return;
+	}
+	x->state = CLOSING;
+	execution_finish_soon(x);
 }
 
 void execution_fault(struct execution *x, const struct sbx_err *err)
@@ -403,25 +402,43 @@ void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
 	execution_fault(x, &err);
 }
 
-/* ---- while it runs ---- */
-
-static void on_flood(void *arg)
+void execution_box_ended(struct execution *x)
 {
-	execution_end(arg, STOP_OUTPUT);
+	if (x->state == FINISHED)
+		return;
+	/* A session's that was over before its jail has its verdict. */
+	if (!x->answered && (x->stop == STOP_NONE || x->box->stop == STOP_FAULT)) {
+		x->stop = x->box->stop;
+		x->fault = x->box->fault;
+	}
+	if (x->session && !x->started_us &&
+	    (x->stop == STOP_NONE || x->stop == STOP_MEMORY)) {
+		x->stop = STOP_FAULT;
+		(void)err_set(&x->fault, SBX_AT_USAGE, 0, "the session has ended: %.120s",
+			      session_why(x->session));
+	}
+	if (!x->ended_us)
+		x->ended_us = x->box->ended_us;
+	x->state = CLOSING;
+	execution_finish_soon(x);
 }
 
-static void on_output(void *arg, int stream, const char *data, size_t len)
-{
-	struct execution *x = arg;
+/* ---- while it runs ---- */
 
+void execution_flood(struct execution *x)
+{
+	if (x->state == RUNNING)
+		execution_end(x, STOP_OUTPUT);
+}
+
+void execution_output(struct execution *x, int stream, const char *data, size_t len)
+{
 	if (x->sink.output)
 		x->sink.output(x->sink.arg, stream, data, len);
 }
 
-static void on_taken(void *arg, size_t len)
+void execution_taken(struct execution *x, size_t len)
 {
-	struct execution *x = arg;
-
 	if (x->sink.stdin_taken)
 		x->sink.stdin_taken(x->sink.arg, len);
 }
@@ -431,42 +448,26 @@ static uint64_t at_ms(const struct execution *x)
 	return x->started_us ? (loop_now_us() - x->started_us) / 1000 : 0;
 }
 
-static void on_denial(void *arg, const struct notify_denial *denial)
+static void tell(struct execution *x, const json_t *added)
 {
-	struct execution *x = arg;
-	struct event event = { .source = "kernel",
-			       .kind = denial->call->kind,
-			       .rule = denial->call->rule,
-			       .subject = denial->subject[0] ? denial->subject
-							     : denial->call->name,
-			       .remedy = denial->call->remedy,
-			       .count = 1 };
-	const json_t *added;
-
-	x->events.denials += denial->dropped;
-	x->events.dropped += denial->dropped;
-	added = events_add(&x->events, at_ms(x), &event);
 	if (added && x->sink.event)
 		x->sink.event(x->sink.arg, added);
 }
 
-void execution_network_event(void *arg, const struct event *event, uint64_t at_us)
+void execution_denial(struct execution *x, const struct event *event, uint64_t at_us,
+		      uint64_t dropped)
 {
-	struct execution *x = arg;
-	const json_t *added;
-
-	added = events_add(&x->events,
+	x->events.denials += dropped;
+	x->events.dropped += dropped;
+	tell(x, events_add(&x->events,
 			   x->started_us && at_us > x->started_us
 				   ? (at_us - x->started_us) / 1000
 				   : 0,
-			   event);
-	if (added && x->sink.event)
-		x->sink.event(x->sink.arg, added);
+			   event));
 }
 
-void execution_usage(void *arg, const struct meter_usage *usage)
+void execution_usage(struct execution *x, const struct meter_usage *usage)
 {
-	struct execution *x = arg;
 	json_t *sample;
 
 	if (x->sink.sample) {
@@ -493,28 +494,13 @@ static void on_deadline(void *arg)
 	execution_end(x, STOP_TIMEOUT);
 }
 
-static void on_started(struct execution *x, int listener)
+static void run(struct execution *x)
 {
-	struct sbx_err err = { 0 };
+	struct box *box = x->box;
 
-	if (x->state != STARTING) {
-		fd_close(&listener);
-		return;
-	}
 	x->state = RUNNING;
 	x->started_us = loop_now_us();
-	if (listener >= 0 &&
-	    notify_new(x->engine->loop, listener, NOTIFY_BURST, NOTIFY_PER_SECOND,
-		       on_denial, x, &x->notify, &err) < 0) {
-		execution_fault(x, &err);
-		return;
-	}
-	if (x->network && (!x->notify || network_start(x->network, x->notify) < 0)) {
-		execution_fault_with(x, SBX_AT_WALL, 0,
-				     "the connection broker could not be started");
-		return;
-	}
-	meter_start(&x->meter);
+	meter_start(&box->meter);
 	if (loop_timer_at(x->engine->loop, &x->timer,
 			  x->started_us + (uint64_t)(x->policy.max_execution_time * 1e6),
 			  on_deadline, x) < 0)
@@ -526,152 +512,215 @@ static void look(struct execution *x)
 {
 	const struct init_request request = { .op = INIT_LOOK };
 
-	if (x->state != RUNNING || x->look_asked ||
-	    x->engine->host.hello.cgroup.version != CGROUP_NONE)
+	if (x->state != RUNNING || x->look_asked || !box_supervised(x->box))
 		return;
 	x->look_asked = true;
-	x->look_due = worker_init_request(x->worker, &request, -1) == 0;
+	x->look_due = worker_init_request(x->box->worker, &request, -1) == 0;
 	if (!x->look_due)
-		(void)worker_looked(x->worker);
+		(void)worker_looked(x->box->worker);
 }
 
-static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int fd)
+void execution_looked(struct execution *x)
 {
-	struct execution *x = arg;
-	struct sbx_err err;
-	const json_t *added;
-
-	switch ((enum worker_frame)type) {
-	case WORKER_STARTED:
-		on_started(x, fd);
+	if (!x->look_due)
 		return;
-	case WORKER_FAILED:
-		if (x->state == STARTING && len == sizeof(err)) {
-			memcpy(&err, data, sizeof(err));
-			err_sanitize(&err);
-			execution_fault(x, &err);
-		}
-		break;
-	case WORKER_EVENT:
-		if (x->state != RUNNING)
-			break;
-		added = events_add_claim(&x->events, at_ms(x), data, len);
-		if (added && x->sink.event)
-			x->sink.event(x->sink.arg, added);
-		break;
-	case WORKER_DONE:
-		/* The first counts; a second would be the program's own. */
-		if (x->state != RUNNING || x->done || x->done_error)
-			break;
-		x->done = outcome_parse(data, len, &x->done_error);
-		meter_read(&x->meter);
-		break;
-	case WORKER_LOOK:
-		look(x);
-		break;
-	case WORKER_RUN:
-	case WORKER_LOOKED:
-	case WORKER_WAITING:
-		break;
-	}
-	fd_close(&fd);
+	x->look_due = false;
+	(void)worker_looked(x->box->worker);
 }
 
-static void on_exited(void *arg, int wait_status, uint64_t cpu_us)
+static void on_left(void *arg)
+{
+	execution_finish_soon(arg);
+}
+
+static void on_left_late(void *arg)
 {
 	struct execution *x = arg;
 
-	x->exited = true;
-	x->wait_status = wait_status;
-	x->exit_cpu_us = cpu_us;
-	/* Its first and last words came by another socket than this news, and may be
-	 * behind it. */
-	if (x->state == STARTING || x->state == RUNNING)
-		worker_drain(x->worker);
-	if (x->state == STARTING || x->state == SETUP) {
-		execution_fault_with(
-			x, SBX_AT_WORKER, 0,
-			"the worker ended before the program's first instruction");
-		return;
-	}
-	/* Whatever it has left running in its jail ends with it. */
-	execution_end(x, STOP_NONE);
+	collect_free(&x->collect);
+	execution_finish_soon(x);
 }
 
-static void on_gone(void *arg)
+/* A session's program says that it is over, and its worker waits for the next one: what
+ * it was asked to leave is looked at while others of it may go on. */
+static void on_answered(struct execution *x)
 {
-	struct execution *x = arg;
+	struct box *box = x->box;
+	const struct collect_asked asked = { .live = true,
+					     .contents = x->sink.file != NULL,
+					     .since_ns = x->began_ns };
 
-	x->gone = true;
-	if (x->state == ENDING) {
+	x->answered = true;
+	x->state = CLOSING;
+	x->ended_us = loop_now_us();
+	loop_timer_cancel(&x->timer);
+	if (box->notify)
+		notify_drain(box->notify);
+	box_look_at_disk(box);
+	if (!box_left_something(box) ||
+	    collect_begin(x->engine->loop, box->worker, &asked, on_left, x, &x->collect) <
+		    0 ||
+	    loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + LEFT_US,
+			  on_left_late, x) < 0)
 		execution_finish_soon(x);
+}
+
+void execution_frame(struct execution *x, uint32_t type, const char *data, size_t len)
+{
+	if (x->state != RUNNING)
+		return;
+	if (type == WORKER_EVENT) {
+		tell(x, events_add_claim(&x->events, at_ms(x), data, len));
+	} else if (type == WORKER_LOOK) {
+		look(x);
+	} else if (type == WORKER_DONE && !x->done && !x->done_error) {
+		/* The first counts; a second would be the program's own. */
+		x->done = outcome_parse(data, len, &x->done_error);
+		meter_read(&x->box->meter);
+		if (x->session)
+			on_answered(x);
+	}
+}
+
+/* ---- its beginning ---- */
+
+/* What a session's program has to itself of the box. */
+static int take_turn(struct execution *x, struct sbx_err *err)
+{
+	struct box *box = x->box;
+	struct timespec now;
+	int r;
+
+	r = stdio_renew(&box->stdio, x->stdin_data, x->stdin_len, x->stdin_open,
+			&x->input, err);
+	if (r < 0)
+		return r;
+	stdio_hold(&box->stdio, x->hold);
+	meter_renew(&box->meter);
+	x->events = box->between;
+	box->between = (struct events){ 0 };
+	x->disk_before_bytes = box->disk_used_bytes;
+	x->dropped_before = box->network ? network_dropped(box->network) : 0;
+	/* Times of files come from a clock that ticks. */
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	x->began_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return 0;
+}
+
+static void send_program(struct execution *x)
+{
+	char cell[32];
+	struct sbx_err err = { 0 };
+	int r = x->session ? take_turn(x, &err) : 0;
+
+	(void)snprintf(cell, sizeof(cell), "<cell %u>", x->count);
+	if (r == 0)
+		r = box_send(x->box, x->code, x->code_len,
+			     x->filename  ? x->filename
+			     : x->session ? cell
+					  : "<program>",
+			     x->count, x->input, &err);
+	fd_close(&x->input);
+	if (r < 0) {
+		/* A worker that cannot be reached is of no use to the next one. */
+		if (x->stop == STOP_NONE)
+			x->fault = err;
+		x->stop = STOP_FAULT;
+		if (x->session)
+			session_says(x->session, "its worker could not be reached");
+		end_box(x);
 		return;
 	}
-	execution_fault_with(
-		x, SBX_AT_JAIL, 0,
-		"the jail ended by itself: its init, template or jailer is gone");
+	x->sent = true;
+	if (x->box->state == BOX_OPEN)
+		run(x);
 }
 
-static void on_init(void *arg, const struct init_report *report)
+static void on_known(void *arg)
 {
 	struct execution *x = arg;
 
-	switch ((enum init_report_kind)report->kind) {
-	case INIT_DONE:
-		if (report->tmpfs_inodes > 0)
-			x->disk_first_inodes = report->tmpfs_inodes;
-		if (x->look_due) {
-			x->look_due = false;
-			(void)worker_looked(x->worker);
-		} else {
-			setup_answered(x);
-		}
-		break;
-	case INIT_FAILED:
-		execution_fault(x, &report->err);
-		break;
-	case INIT_USAGE:
-		meter_report(&x->meter, report);
-		break;
-	case INIT_EXCEEDED:
-		meter_report(&x->meter, report);
-		execution_end(x, STOP_MEMORY);
-		break;
-	case INIT_READY:
-		break;
+	loop_timer_cancel(&x->timer);
+	session_know(x->session, &x->collect);
+	if (x->state == PREPARING)
+		send_program(x);
+}
+
+/* What is there before it, if others than programs have changed it. */
+static void know(struct execution *x)
+{
+	const struct collect_asked asked = { .live = true };
+
+	if (!session_is_unsure(x->session) ||
+	    collect_begin(x->engine->loop, x->box->worker, &asked, on_known, x,
+			  &x->collect) < 0)
+		send_program(x);
+}
+
+static void on_put(void *arg, const struct sbx_err *err, int fd, uint64_t size)
+{
+	struct execution *x = arg;
+
+	(void)size;
+	fd_close(&fd);
+	if (x->state != PREPARING)
+		return;
+	if (err)
+		execution_fault(x, err);
+	else
+		know(x);
+}
+
+static void put_files(struct execution *x)
+{
+	_cleanup_fd_ int archive = box_archive(x->files, x->file_count);
+	int r = archive < 0 ? archive : 0;
+
+	for (size_t i = 0; r == 0 && i < x->file_count; i++)
+		r = box_give(x->box, x->files[i].name);
+	if (r == 0)
+		r = box_file(x->box, INIT_PUT, "", archive, on_put, x);
+	if (r < 0)
+		execution_fault_with(x, r == -ENOSPC ? SBX_AT_USAGE : SBX_AT_ENGINE, -r,
+				     "the files of a request");
+	else
+		session_doubts(x->session);
+}
+
+void execution_begin(struct execution *x)
+{
+	if (x->held || x->sent || x->state != WAITING)
+		return;
+	if (!x->session) {
+		send_program(x);
+		return;
 	}
+	x->state = PREPARING;
+	x->count = session_count(x->session);
+	if (x->file_count > 0)
+		put_files(x);
+	else
+		know(x);
 }
 
-static void on_names(void *arg, int fd)
+void execution_opened(struct execution *x)
 {
-	struct execution *x = arg;
-
-	if (!x->network || x->state != SETUP)
-		fd_close(&fd);
-	else if (network_names(x->network, fd) < 0)
-		execution_fault_with(x, SBX_AT_JAIL, 0, "the jail's socket for names");
+	if (x->state != WAITING)
+		return;
+	if (x->sent)
+		run(x);
+	else
+		execution_begin(x);
 }
 
-static void on_failed(void *arg, struct worker *worker, const struct sbx_err *err)
+void execution_start(struct execution *x)
 {
-	(void)worker;
-	execution_fault(arg, err);
-}
-
-void execution_events(struct execution *x, struct worker_events *ret)
-{
-	*ret = (struct worker_events){ .init = on_init,
-				       .names = on_names,
-				       .frame = on_frame,
-				       .exited = on_exited,
-				       .gone = on_gone,
-				       .failed = on_failed,
-				       .arg = x };
-}
-
-void execution_streams(struct execution *x, struct stdio_events *ret)
-{
-	*ret = (struct stdio_events){ on_output, on_taken, on_flood, x };
+	if (!x->held)
+		return;
+	x->held = false;
+	if (x->box && x->box->running == x && x->box->state >= BOX_STARTING &&
+	    x->box->state != BOX_ENDING)
+		execution_begin(x);
 }
 
 /* ---- from outside ---- */
@@ -680,9 +729,10 @@ int execution_stdin(struct execution *x, const char *data, size_t len)
 {
 	char *grown;
 
-	if (x->has_stdio)
-		return stdio_in(&x->stdio, data, len);
-	if (x->state >= STARTING)
+	if (x->box && x->box->running == x && x->box->has_stdio &&
+	    (!x->session || x->sent))
+		return stdio_in(&x->box->stdio, data, len);
+	if (x->state >= CLOSING || x->sent)
 		return -EPIPE;
 	if (x->stdin_len + len > STDIO_STDIN_MAX)
 		return -ENOBUFS;
@@ -698,15 +748,17 @@ int execution_stdin(struct execution *x, const char *data, size_t len)
 void execution_stdin_close(struct execution *x)
 {
 	x->stdin_open = false;
-	if (x->has_stdio)
-		stdio_in_close(&x->stdio);
+	if (x->box && x->box->running == x && x->box->has_stdio &&
+	    (!x->session || x->sent))
+		stdio_in_close(&x->box->stdio);
 }
 
 void execution_hold_output(struct execution *x, bool hold)
 {
 	x->hold = hold;
-	if (x->has_stdio)
-		stdio_hold(&x->stdio, hold);
+	if (x->box && x->box->running == x && x->box->has_stdio &&
+	    (!x->session || x->sent))
+		stdio_hold(&x->box->stdio, hold);
 }
 
 void execution_cancel(struct execution *x)
@@ -714,9 +766,26 @@ void execution_cancel(struct execution *x)
 	execution_end(x, STOP_CANCELLED);
 }
 
+void execution_fail(struct execution *x, const struct sbx_err *err)
+{
+	execution_fault(x, err);
+}
+
+void execution_interrupt(struct execution *x)
+{
+	if (x->state == RUNNING)
+		worker_interrupt(x->box->worker);
+}
+
 const char *execution_id(const struct execution *x)
 {
 	return x->id;
+}
+
+void execution_times(const struct execution *x, struct execution_times *ret)
+{
+	*ret = (struct execution_times){ x->submitted_us, x->taken_us, x->started_us,
+					 x->ended_us };
 }
 
 void execution_end_all(struct engine *engine)

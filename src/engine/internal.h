@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "engine/engine.h"
+#include "net/own.h"
 #include "net/resolver.h"
 #include "net/traffic.h"
 #include "zygote/pool.h"
@@ -20,9 +21,13 @@ struct engine {
 	size_t pool_count;
 	struct execution *executions;
 	size_t execution_count;
+	struct session *sessions;
+	size_t session_count, session_max;
+	uint32_t session_idle_s;
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct resolver *resolver;
+	struct own own;          /* ports that no program may dial */
 	struct traffic *traffic; /* NULL: bytes are not counted here */
 	uint64_t network_cookie; /* of the host's network namespace; 0: unknown */
 	struct buf filters
@@ -42,6 +47,7 @@ const char *engine_default_python(struct engine *engine, struct sbx_err *err);
 int engine_walls(const struct engine *engine, const struct sbx_policy *policy,
 		 unsigned *ret, struct sbx_err *err);
 
+int engine_new_id(char id[33]); /* 128 random bits; 0 or -errno */
 void execution_end_all(
 	struct engine *engine); /* at the engine's end: done() is called for none */
 

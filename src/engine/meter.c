@@ -38,32 +38,68 @@ static void read_written(struct meter *m)
 	text[n] = '\0';
 	line = strstr(text, "wchar: ");
 	if (line)
-		keep_max(&m->usage.written_bytes, strtoull(line + 7, NULL, 10));
+		keep_max(&m->all.written_bytes, strtoull(line + 7, NULL, 10));
+}
+
+/* A peak of the jail is this program's where it is higher than before it. */
+static void keep_peak(uint64_t *peak, uint64_t now, uint64_t all, uint64_t before)
+{
+	keep_max(peak, now);
+	if (all > before)
+		keep_max(peak, all);
+}
+
+/* What is all of the jail's, less what the programs before have used. */
+static void derive(struct meter *m)
+{
+	const struct meter_usage *all = &m->all, *before = &m->before;
+	uint64_t processes = m->usage.processes_peak;
+
+	m->usage.memory_bytes = all->memory_bytes;
+	keep_peak(&m->usage.memory_peak_bytes, all->memory_bytes, all->memory_peak_bytes,
+		  before->memory_peak_bytes);
+	m->usage.processes = all->processes;
+	keep_peak(&processes, all->processes, all->processes_peak, before->processes_peak);
+	m->usage.processes_peak = (uint32_t)processes;
+	m->usage.cpu_us = all->cpu_us - before->cpu_us;
+	m->usage.written_bytes = all->written_bytes - before->written_bytes;
+	m->usage.memory_refused = all->memory_refused - before->memory_refused;
+	m->usage.processes_refused = all->processes_refused - before->processes_refused;
+	m->usage.oom_kills = all->oom_kills;
 }
 
 void meter_read(struct meter *m)
 {
 	struct cgroup_usage now;
+	struct meter_usage *all = &m->all;
 
 	read_written(m);
-	if (!m->host || cgroup_usage(m->host, m->index, &now) < 0)
-		return;
-	m->usage.memory_bytes = now.memory_bytes > m->base_memory_bytes
-					? now.memory_bytes - m->base_memory_bytes
-					: 0;
-	keep_max(&m->usage.memory_peak_bytes, m->usage.memory_bytes);
-	if (now.memory_peak_bytes > m->base_memory_bytes)
-		keep_max(&m->usage.memory_peak_bytes,
-			 now.memory_peak_bytes - m->base_memory_bytes);
-	m->usage.cpu_us = now.cpu_us > m->base_cpu_us ? now.cpu_us - m->base_cpu_us : 0;
-	m->usage.processes = now.processes;
-	if (now.processes > m->usage.processes_peak)
-		m->usage.processes_peak = now.processes;
-	if (now.processes_peak > m->usage.processes_peak)
-		m->usage.processes_peak = now.processes_peak;
-	m->usage.oom_kills = now.oom_kills;
-	m->usage.memory_refused = now.memory_refused;
-	m->usage.processes_refused = now.processes_refused;
+	if (m->host && cgroup_usage(m->host, m->index, &now) == 0) {
+		all->memory_bytes = now.memory_bytes > m->base_memory_bytes
+					    ? now.memory_bytes - m->base_memory_bytes
+					    : 0;
+		keep_max(&all->memory_peak_bytes, all->memory_bytes);
+		if (now.memory_peak_bytes > m->base_memory_bytes)
+			keep_max(&all->memory_peak_bytes,
+				 now.memory_peak_bytes - m->base_memory_bytes);
+		if (now.cpu_us > m->base_cpu_us)
+			keep_max(&all->cpu_us, now.cpu_us - m->base_cpu_us);
+		all->processes = now.processes;
+		if (now.processes_peak > all->processes_peak)
+			all->processes_peak = now.processes_peak;
+		keep_max(&all->oom_kills, now.oom_kills);
+		keep_max(&all->memory_refused, now.memory_refused);
+		keep_max(&all->processes_refused, now.processes_refused);
+	}
+	derive(m);
+}
+
+void meter_renew(struct meter *m)
+{
+	meter_read(m);
+	m->before = m->all;
+	m->usage = (struct meter_usage){ 0 };
+	derive(m);
 }
 
 static void on_sample(void *arg)
@@ -94,7 +130,8 @@ void meter_begin(struct meter *m, struct loop *loop, const struct cgroup_host *h
 	m->pidfd = pidfd;
 	m->fn = fn;
 	m->arg = arg;
-	m->usage.processes = m->usage.processes_peak = 1;
+	m->all.processes = m->all.processes_peak = 1;
+	m->usage = m->all;
 	if (fd_pidfd_host_pid(pidfd, &pid) == 0)
 		m->pid = (int32_t)pid;
 	if (m->host && cgroup_usage(m->host, index, &now) == 0) {
@@ -114,12 +151,13 @@ void meter_report(struct meter *m, const struct init_report *report)
 {
 	if (m->host)
 		return;
-	m->usage.memory_bytes = report->memory_bytes;
-	keep_max(&m->usage.memory_peak_bytes, report->memory_bytes);
-	m->usage.cpu_us = report->cpu_us;
-	m->usage.processes = report->processes;
-	if (report->processes_peak > m->usage.processes_peak)
-		m->usage.processes_peak = report->processes_peak;
+	m->all.memory_bytes = report->memory_bytes;
+	keep_max(&m->all.memory_peak_bytes, report->memory_bytes);
+	keep_max(&m->all.cpu_us, report->cpu_us);
+	m->all.processes = report->processes;
+	if (report->processes_peak > m->all.processes_peak)
+		m->all.processes_peak = report->processes_peak;
+	derive(m);
 }
 
 void meter_stop(struct meter *m)

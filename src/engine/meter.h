@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a run uses: read from its cgroup, or, where there is none, told by the jail's
+ * What a program uses: read from its jail's cgroup, or, where there is none, told by the jail's
  * supervisor. Sampled every 20 ms, less often once the run is long. Engine, on its
  * loop. */
 #ifndef SBX_ENGINE_METER_H
@@ -32,8 +32,11 @@ struct meter {
 	void *arg;
 	struct loop_timer *timer;
 	uint64_t started_us;
-	uint64_t base_memory_bytes, base_cpu_us; /* before the program */
-	struct meter_usage usage;
+	uint64_t base_memory_bytes, base_cpu_us; /* before the first program */
+	/* What the programs before have used: sums and peaks since base. */
+	struct meter_usage before;
+	struct meter_usage all;   /* sums and peaks of all of them */
+	struct meter_usage usage; /* of this one */
 	int32_t pid;
 };
 
@@ -42,6 +45,7 @@ struct meter {
  * tells. */
 void meter_begin(struct meter *meter, struct loop *loop, const struct cgroup_host *host,
 		 uint32_t index, int pidfd, meter_fn fn, void *arg);
+void meter_renew(struct meter *meter); /* the next program of a session */
 void meter_start(struct meter *meter); /* the program runs: samples from here on */
 void meter_report(struct meter *meter,
 		  const struct init_report *report); /* the supervisor's sample */

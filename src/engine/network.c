@@ -150,6 +150,14 @@ static void tell_connect(struct network *n, const struct net_address *address)
 		    name && net_address_public(address));
 }
 
+static void tell_own(struct network *n, const struct net_address *address)
+{
+	char text[NET_ADDRESS_TEXT];
+
+	net_address_text(address, text);
+	tell(n, "connect", text, "this server", NULL);
+}
+
 /* ---- the judgement ---- */
 
 /* ret_name: by which it is allowed, NULL as an address. */
@@ -304,6 +312,11 @@ static int connect_stream(struct network *n, uint64_t id, int fd, int family,
 	bool waits, first;
 	int r;
 
+	if (own_is(&n->engine->own, address)) {
+		(void)close(fd);
+		tell_own(n, address);
+		return -EACCES;
+	}
 	if (!is_allowed(n, address, &name)) {
 		(void)close(fd);
 		tell_connect(n, address);
@@ -502,11 +515,12 @@ static void tell_peer(struct network *n, const struct peer *peer)
 	n->fn(n->arg, &event, peer->first_us);
 }
 
-void network_finish(struct network *n, struct network_usage *ret)
+void network_finish(struct network *n, struct network_usage *ret, bool goes_on)
 {
 	const struct names_denied *d;
 
-	traffic_end(n->engine->traffic, &n->traffic);
+	if (!goes_on)
+		traffic_end(n->engine->traffic, &n->traffic);
 	while ((d = names_untold(n->names)))
 		tell_denied(n, "resolve", d->name, d->has_address ? &d->address : NULL, 0,
 			    !d->has_address);
@@ -519,6 +533,9 @@ void network_finish(struct network *n, struct network_usage *ret)
 		ret->received_bytes += n->peers[i].sum.received_bytes;
 		if (n->peers[i].count)
 			tell_peer(n, &n->peers[i]);
+		/* What a connection of now carries is told when it has ended. */
+		n->peers[i].count = 0;
+		n->peers[i].sum = (struct traffic_sum){ 0 };
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The connection broker of one run with network_access: makes its sockets, judges and
+ * The connection broker of one jail with network_access: makes its sockets, judges and
  * makes its connections, answers for its names, counts what it transfers. Engine, on its
- * loop; ends with the run. */
+ * loop; ends with the jail. */
 #ifndef SBX_ENGINE_NETWORK_H
 #define SBX_ENGINE_NETWORK_H
 
@@ -28,8 +28,9 @@ int network_names(struct network *network, int fd);
 int network_start(struct network *network, struct notify *notify);
 /* The run ends: nothing is dialled any more, what was under way is let go. */
 void network_stop(struct network *network);
-/* After network_stop(), when the jail is empty: what is left to tell, and the sums. */
-void network_finish(struct network *network, struct network_usage *ret);
+/* After network_stop(), when the jail is empty, or (goes_on) between two programs: what is
+ * left to tell, and the sums since the last time. */
+void network_finish(struct network *network, struct network_usage *ret, bool goes_on);
 uint64_t network_dropped(const struct network *network); /* denials not told of */
 void network_free(struct network **network); /* sets NULL; takes a pointer to NULL */
 

@@ -248,6 +248,36 @@ static enum sbx_status died(const struct outcome_facts *f, json_t **ret_error)
 	return SBX_ERROR;
 }
 
+static enum sbx_status claimed(const struct outcome_facts *f, json_t **ret_error)
+{
+	*ret_error = claimed_error(f->done);
+	if (!*ret_error)
+		*ret_error = make_error(
+			"Error", "the program ended with an error that it did not name");
+	return status_of_cause(f, text_of(f->done, "cause"));
+}
+
+/* Of a program whose process goes on there is nothing but its word. */
+static enum sbx_status reported(const struct outcome_facts *f, const char *outcome,
+				json_t **ret_error)
+{
+	json_int_t code = json_integer_value(json_object_get(f->done, "exit_code"));
+	char text[32];
+
+	if (outcome && strcmp(outcome, "error") == 0)
+		return claimed(f, ret_error);
+	if (!outcome || (strcmp(outcome, "exit") == 0 && code != 0)) {
+		(void)snprintf(text, sizeof(text), "%d", (int)(code & 0xff));
+		*ret_error = outcome ? make_error("SystemExit", text)
+				     : make_error("Error", f->done_error
+								   ? f->done_error
+								   : "no report");
+		return SBX_ERROR;
+	}
+	*ret_error = json_null();
+	return SBX_OK;
+}
+
 enum sbx_status outcome_status(const struct outcome_facts *f, json_t **ret_error)
 {
 	const char *outcome = text_of(f->done, "outcome");
@@ -264,16 +294,12 @@ enum sbx_status outcome_status(const struct outcome_facts *f, json_t **ret_error
 		return stopped(f, ret_error);
 	/* os._exit(0), or a program that closed its channel: it ended by itself, and says
 	 * nothing. */
+	if (f->lives)
+		return reported(f, outcome, ret_error);
 	if (!outcome || !f->exited)
 		return died(f, ret_error);
-	if (strcmp(outcome, "error") == 0) {
-		*ret_error = claimed_error(f->done);
-		if (!*ret_error)
-			*ret_error = make_error(
-				"Error",
-				"the program ended with an error that it did not name");
-		return status_of_cause(f, text_of(f->done, "cause"));
-	}
+	if (strcmp(outcome, "error") == 0)
+		return claimed(f, ret_error);
 	if (WIFSIGNALED(f->wait_status) || WEXITSTATUS(f->wait_status) != 0) {
 		status = died(f, ret_error);
 		return status == SBX_OK ? SBX_ERROR : status;

@@ -101,21 +101,20 @@ static json_t *enforced(const struct result_parts *p)
 		"isolation", isolation(w, namespaces));
 }
 
-static json_t *template_of(const struct result_parts *p)
+json_t *result_template(const struct sbx_policy *policy, const char *python,
+			uint32_t python_version)
 {
 	char version[24] = "";
 	json_t *preload = json_array();
 
-	for (size_t i = 0; i < p->facts->policy->preload.count; i++)
-		if (modules_preloads(p->facts->policy,
-				     p->facts->policy->preload.items[i]))
+	for (size_t i = 0; i < policy->preload.count; i++)
+		if (modules_preloads(policy, policy->preload.items[i]))
 			(void)json_array_append_new(
-				preload, json_string(p->facts->policy->preload.items[i]));
-	if (p->python_version)
-		(void)snprintf(version, sizeof(version), "%u.%u.%u",
-			       p->python_version >> 24, (p->python_version >> 16) & 255,
-			       (p->python_version >> 8) & 255);
-	return json_pack("{s:s,s:s,s:o}", "python", p->python ? p->python : "", "version",
+				preload, json_string(policy->preload.items[i]));
+	if (python_version)
+		(void)snprintf(version, sizeof(version), "%u.%u.%u", python_version >> 24,
+			       (python_version >> 16) & 255, (python_version >> 8) & 255);
+	return json_pack("{s:s,s:s,s:o}", "python", python ? python : "", "version",
 			 version, "preload", preload);
 }
 
@@ -162,6 +161,17 @@ json_t *result_make(const struct result_parts *p)
 	(void)json_object_set_new(result, "events", events_list(p->events));
 	(void)json_object_set_new(result, "enforced", enforced(p));
 	(void)json_object_set_new(result, "policy", policy_to_json_redacted(f->policy));
-	(void)json_object_set_new(result, "template", template_of(p));
+	(void)json_object_set_new(
+		result, "template",
+		result_template(f->policy, p->python, p->python_version));
+	(void)json_object_set_new(result, "session",
+				  p->session ? json_string(p->session) : json_null());
+	(void)json_object_set_new(result, "execution_count",
+				  p->count ? json_integer(p->count) : json_null());
+	(void)json_object_set_new(result, "session_ended",
+				  p->session_ended
+					  ? outcome_text(p->session_ended,
+							 strlen(p->session_ended))
+					  : json_null());
 	return result;
 }

@@ -23,7 +23,13 @@ struct result_parts {
 	const char *limits;      /* "cgroup2", "cgroup1" or "rlimit+supervised" */
 	const char *python;      /* resolved path */
 	uint32_t python_version; /* PY_VERSION_HEX, 0: not known */
+	const char *session;     /* its id; NULL: none */
+	uint32_t count;          /* in the session */
+	const char *session_ended; /* why, or NULL */
 };
+/* {"python", "version", "preload"}. New reference. */
+json_t *result_template(const struct sbx_policy *policy, const char *python,
+			uint32_t python_version);
 /* New reference; NULL: no memory. */
 json_t *result_make(const struct result_parts *parts);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: puts a policy on a waiting worker's jail: limits of its cgroup, size of its
- *   disk, granted directories, standard streams, the seal; then hands the program over.
+ *   disk, granted directories, standard streams, the seal; then has the worker put up its
+ *   walls.
  * Process: the engine, on its loop. Trusts: broker, jailer and init.
- * Invariants: the program is sent only after the init has answered every step, the seal
+ * Invariants: no program is sent before the init has answered every step, the seal
  * last. */
 #include <errno.h>
 #include <stdio.h>
@@ -15,24 +16,24 @@
 #include "base/fd.h"
 #include "engine/execution.h"
 
-static uint64_t memory_bytes(const struct execution *x)
+static uint64_t memory_bytes(const struct box *box)
 {
-	return (uint64_t)x->policy.max_memory_mb << 20;
+	return (uint64_t)box->policy.max_memory_mb << 20;
 }
 
-static unsigned run_flags(const struct execution *x)
+static unsigned run_flags(const struct box *box)
 {
-	return (x->policy.allow_file_operations ? RUN_FILE_OPERATIONS : 0) |
-	       (x->policy.allow_imports ? RUN_IMPORTS : 0) |
-	       (x->policy.network_access ? RUN_NETWORK : 0) |
-	       (x->policy.allow_subprocess ? RUN_SUBPROCESS : 0) | RUN_LISTENER |
-	       (x->engine->host.hello.cgroup.version == CGROUP_NONE ? RUN_LOOK : 0);
+	return (box->policy.allow_file_operations ? RUN_FILE_OPERATIONS : 0) |
+	       (box->policy.allow_imports ? RUN_IMPORTS : 0) |
+	       (box->policy.network_access ? RUN_NETWORK : 0) |
+	       (box->policy.allow_subprocess ? RUN_SUBPROCESS : 0) | RUN_LISTENER |
+	       (box->session ? RUN_SESSION : 0) | (box_supervised(box) ? RUN_LOOK : 0);
 }
 
-static bool any_writable(const struct execution *x)
+static bool any_writable(const struct box *box)
 {
-	for (size_t i = 0; i < x->grant_count; i++)
-		if (x->grants[i].writable)
+	for (size_t i = 0; i < box->grant_count; i++)
+		if (box->grants[i].writable)
 			return true;
 	return false;
 }
@@ -47,74 +48,64 @@ static int add_words(struct buf *buf, const struct policy_list *list)
 }
 
 /* The caller's directory if a grant holds it. */
-static const char *start_directory(const struct execution *x)
+static const char *start_directory(const struct box *box)
 {
-	for (size_t i = 0; x->cwd && i < x->grant_count; i++) {
-		size_t len = strlen(x->grants[i].path);
+	for (size_t i = 0; box->cwd && i < box->grant_count; i++) {
+		size_t len = strlen(box->grants[i].path);
 
-		if (strncmp(x->cwd, x->grants[i].path, len) == 0 &&
-		    (x->cwd[len] == '/' || x->cwd[len] == '\0'))
-			return x->cwd;
+		if (strncmp(box->cwd, box->grants[i].path, len) == 0 &&
+		    (box->cwd[len] == '/' || box->cwd[len] == '\0'))
+			return box->cwd;
 	}
 	return "";
 }
 
-static int build_run(struct execution *x, struct buf *out, struct sbx_err *err)
+static int build_run(struct box *box, struct buf *out, struct sbx_err *err)
 {
-	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
-	struct worker_run run = { .walls = x->walls, .flags = run_flags(x) };
-	const char *cwd = start_directory(x);
+	bool supervised = box_supervised(box);
+	struct worker_run run = { .walls = box->walls, .flags = run_flags(box) };
+	const char *cwd = start_directory(box);
 	const struct buf *filter;
 	size_t at;
 	int r;
 
-	r = engine_filter(x->engine, run.flags, supervised, &filter, err);
+	r = engine_filter(box->engine, run.flags, supervised, &filter, err);
 	if (r < 0)
 		return r;
-	run.cpu_threads = (uint32_t)(x->policy.max_cpu_percent / 100.0);
+	run.cpu_threads = (uint32_t)(box->policy.max_cpu_percent / 100.0);
 	run.cpu_threads = run.cpu_threads < 1    ? 1
 			  : run.cpu_threads > 64 ? 64
 						 : run.cpu_threads;
-	run.open_files = (uint32_t)x->policy.max_open_files;
+	run.open_files = (uint32_t)box->policy.max_open_files;
 	/* Without a cgroup. The init is one more of the same user in the same
 	 * namespace. */
-	run.processes = supervised ? (uint32_t)x->policy.max_processes + 1 : 0;
+	run.processes = supervised ? (uint32_t)box->policy.max_processes + 1 : 0;
 	/* The backstop of the supervisor, which looks every few milliseconds: what is
 	 * mapped, not what is used. */
-	run.data_bytes = supervised ? 2 * memory_bytes(x) + (64u << 20) : 0;
-	run.file_bytes = any_writable(x) ? 0 : (uint64_t)x->policy.max_disk_mb << 20;
-	run.memory_bytes = memory_bytes(x);
+	run.data_bytes = supervised ? 2 * memory_bytes(box) + (64u << 20) : 0;
+	run.file_bytes = any_writable(box) ? 0 : (uint64_t)box->policy.max_disk_mb << 20;
+	run.memory_bytes = memory_bytes(box);
 	run.filter_len = (uint32_t)filter->len;
-	run.code_len = (uint32_t)x->code_len;
-	run.filename_len = (uint32_t)strlen(x->filename);
 	run.cwd_len = (uint32_t)strlen(cwd);
 	r = buf_add(out, &run, sizeof(run));
 	if (r == 0)
 		r = buf_add(out, filter->data, filter->len);
-	if (r == 0)
-		r = buf_add(out, x->code, x->code_len);
-	if (r == 0)
-		r = buf_add(out, x->filename, run.filename_len);
 	at = out->len;
 	if (r == 0)
-		r = add_words(out, &x->policy.allowed_modules);
+		r = add_words(out, &box->policy.allowed_modules);
 	run.modules_len = (uint32_t)(out->len - at);
 	at = out->len;
 	if (r == 0)
-		r = add_words(out, &x->policy.environment);
+		r = add_words(out, &box->policy.environment);
 	run.environment_len = (uint32_t)(out->len - at);
 	at = out->len;
-	for (size_t i = 0; r == 0 && i < x->grant_count; i++) {
-		r = buf_add(out, x->grants[i].writable ? "w" : "r", 1);
+	for (size_t i = 0; r == 0 && i < box->grant_count; i++) {
+		r = buf_add(out, box->grants[i].writable ? "w" : "r", 1);
 		if (r == 0)
-			r = buf_add(out, x->grants[i].path,
-				    strlen(x->grants[i].path) + 1);
+			r = buf_add(out, box->grants[i].path,
+				    strlen(box->grants[i].path) + 1);
 	}
 	run.grants_len = (uint32_t)(out->len - at);
-	at = out->len;
-	for (size_t i = 0; r == 0 && i < x->file_count; i++)
-		r = buf_add(out, x->files[i].name, strlen(x->files[i].name) + 1);
-	run.files_len = (uint32_t)(out->len - at);
 	if (r == 0)
 		r = buf_add(out, cwd, run.cwd_len);
 	if (r < 0)
@@ -123,54 +114,57 @@ static int build_run(struct execution *x, struct buf *out, struct sbx_err *err)
 	return 0;
 }
 
-static void start_program(struct execution *x)
+/* A program whose turn is now goes with it: that saves it the way there and back. */
+static void begin_worker(struct box *box)
 {
 	_cleanup_buf_ struct buf run = { 0 };
 	struct sbx_err err = { 0 };
 	int r;
 
-	x->state = STARTING;
-	r = build_run(x, &run, &err);
+	box->state = BOX_STARTING;
+	r = build_run(box, &run, &err);
 	if (r == 0) {
-		r = worker_run(x->worker, run.data, run.len, x->theirs);
+		r = worker_run(box->worker, run.data, run.len, box->theirs);
 		if (r < 0)
 			(void)err_set(&err, SBX_AT_WORKER, -r, "the request to a worker");
 	}
 	for (int i = 0; i < 3; i++)
-		fd_close(&x->theirs[i]);
+		fd_close(&box->theirs[i]);
 	if (r < 0)
-		execution_fault(x, &err);
+		box_fault(box, &err);
+	else if (box->running)
+		execution_begin(box->running);
 }
 
-static int ask_init(struct execution *x, const struct init_request *request, int fd,
+static int ask_init(struct box *box, const struct init_request *request, int fd,
 		    struct sbx_err *err)
 {
-	int r = worker_init_request(x->worker, request, fd);
+	int r = worker_init_request(box->worker, request, fd);
 
 	if (r < 0)
 		return err_set(err, SBX_AT_JAIL, -r, "a request to the init");
-	x->answers++;
+	box->answers++;
 	return 0;
 }
 
-static int seal(struct execution *x, struct sbx_err *err)
+static int seal(struct box *box, struct sbx_err *err)
 {
 	struct init_request request = { .op = INIT_SEAL };
-	bool supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE;
+	bool supervised = box_supervised(box);
 
 	if (supervised) {
-		request.memory_bytes = memory_bytes(x);
-		request.cpu_percent = (uint32_t)(x->policy.max_cpu_percent < 1
+		request.memory_bytes = memory_bytes(box);
+		request.cpu_percent = (uint32_t)(box->policy.max_cpu_percent < 1
 							 ? 1
-							 : x->policy.max_cpu_percent);
-		request.processes = (uint32_t)x->policy.max_processes;
+							 : box->policy.max_cpu_percent);
+		request.processes = (uint32_t)box->policy.max_processes;
 		request.sample_ms = METER_FIRST_MS;
 	}
-	x->sealed_sent = true;
-	return ask_init(x, &request, -1, err);
+	box->sealed_sent = true;
+	return ask_init(box, &request, -1, err);
 }
 
-static int place_grant(struct execution *x, const struct grant *grant, int tree,
+static int place_grant(struct box *box, const struct grant *grant, int tree,
 		       struct sbx_err *err)
 {
 	struct init_request *request = calloc(1, sizeof(*request));
@@ -180,61 +174,47 @@ static int place_grant(struct execution *x, const struct grant *grant, int tree,
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "grant");
 	request->op = INIT_GRANT;
 	memcpy(request->path, grant->path, strlen(grant->path) + 1);
-	r = ask_init(x, request, tree, err);
+	r = ask_init(box, request, tree, err);
 	free(request);
 	return r;
 }
 
-/* One memfd with all of them, so that any number is one packet. */
-static int put_files(struct execution *x, struct sbx_err *err)
+static int put_files(struct box *box, struct sbx_err *err)
 {
 	const struct init_request request = { .op = INIT_FILES };
-	_cleanup_fd_ int archive = memfd_create("files", MFD_CLOEXEC);
-	int r = archive < 0 ? -errno : 0;
+	int r = ask_init(box, &request, box->archive, err);
 
-	for (size_t i = 0; r == 0 && i < x->file_count; i++) {
-		const struct execution_file *file = &x->files[i];
-		const struct init_file head = { .name_len = (uint32_t)strlen(file->name),
-						.len = file->len };
-
-		r = fd_write_all(archive, &head, sizeof(head));
-		if (r == 0)
-			r = fd_write_all(archive, file->name, head.name_len);
-		if (r == 0)
-			r = fd_write_all(archive, file->data, file->len);
-	}
-	if (r < 0)
-		return err_set(err, SBX_AT_ENGINE, -r, "the files of a request");
-	return ask_init(x, &request, archive, err);
+	fd_close(&box->archive);
+	return r;
 }
 
-static unsigned tree_flags(const struct execution *x, const struct grant *grant)
+static unsigned tree_flags(const struct box *box, const struct grant *grant)
 {
 	return TREE_ANY | (grant->writable ? TREE_WRITABLE : 0) |
-	       (x->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
-	       (x->policy.allow_subprocess ? TREE_EXEC : 0);
+	       (box->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
+	       (box->policy.allow_subprocess ? TREE_EXEC : 0);
 }
 
 static void on_tree(void *arg, const void *reply, int fd)
 {
-	struct execution *x = arg;
+	struct box *box = arg;
 	const struct jailer_reply *r = reply;
 	struct grant *grant = NULL;
 	struct sbx_err err = { 0 };
 	bool more = false;
 
 	/* They are answered in order. */
-	for (size_t i = 0; i < x->grant_count; i++)
-		if (x->grants[i].call) {
+	for (size_t i = 0; i < box->grant_count; i++)
+		if (box->grants[i].call) {
 			if (grant)
 				more = true;
 			else
-				grant = &x->grants[i];
+				grant = &box->grants[i];
 		}
 	/* It is freed behind us, whatever becomes of the run. */
 	if (grant)
 		grant->call = NULL;
-	if (!grant || x->state != SETUP) {
+	if (!grant || box->state != BOX_SETUP) {
 		fd_close(&fd);
 		return;
 	}
@@ -244,30 +224,30 @@ static void on_tree(void *arg, const void *reply, int fd)
 			err.stage = SBX_AT_GRANT;
 		(void)snprintf(err.field, sizeof(err.field), "allowed_directories");
 		fd_close(&fd);
-		execution_fault(x, &err);
+		box_fault(box, &err);
 		return;
 	}
-	if (place_grant(x, grant, fd, &err) < 0 || (!more && seal(x, &err) < 0))
-		execution_fault(x, &err);
+	if (place_grant(box, grant, fd, &err) < 0 || (!more && seal(box, &err) < 0))
+		box_fault(box, &err);
 	fd_close(&fd);
 }
 
 /* Opens what the policy grants, with the caller's rights, and puts it into the jail. */
-static int open_grants(struct execution *x, struct sbx_err *err)
+static int open_grants(struct box *box, struct sbx_err *err)
 {
-	struct host *host = &x->engine->host;
-	struct template *template = worker_template(x->worker);
+	struct host *host = &box->engine->host;
+	struct template *template = worker_template(box->worker);
 	struct broker_request request = { .op = BROKER_OPEN_TREE };
 	struct broker_reply reply;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < x->grant_count; i++) {
-		struct grant *grant = &x->grants[i];
+	for (size_t i = 0; r == 0 && i < box->grant_count; i++) {
+		struct grant *grant = &box->grants[i];
 		_cleanup_fd_ int tree = -1;
 
 		if (!host->hello.root) {
 			r = template_open_tree(template, grant->path,
-					       tree_flags(x, grant), on_tree, x,
+					       tree_flags(box, grant), on_tree, box,
 					       &grant->call);
 			if (r < 0)
 				return err_set(err, SBX_AT_GRANT, -r, "%.200s",
@@ -275,12 +255,12 @@ static int open_grants(struct execution *x, struct sbx_err *err)
 			continue;
 		}
 		request.index = template_span(template);
-		request.uid_index = worker_uid_index(x->worker);
-		request.tree_flags = tree_flags(x, grant) | TREE_IDMAP;
+		request.uid_index = worker_uid_index(box->worker);
+		request.tree_flags = tree_flags(box, grant) | TREE_IDMAP;
 		memcpy(request.path, grant->path, strlen(grant->path) + 1);
-		r = host_call(host, &request, x->peer_fd, &reply, &tree, err);
+		r = host_call(host, &request, box->peer_fd, &reply, &tree, err);
 		if (r == 0)
-			r = place_grant(x, grant, tree, err);
+			r = place_grant(box, grant, tree, err);
 		else if (err->field[0] == '\0')
 			(void)snprintf(err->field, sizeof(err->field),
 				       "allowed_directories");
@@ -288,71 +268,76 @@ static int open_grants(struct execution *x, struct sbx_err *err)
 	return r;
 }
 
-static int set_limits(struct execution *x, struct sbx_err *err)
+static int set_limits(struct box *box, struct sbx_err *err)
 {
-	const struct cgroup_host *group = &x->engine->host.hello.cgroup;
-	uint32_t index = worker_serial(x->worker);
+	const struct cgroup_host *group = &box->engine->host.hello.cgroup;
+	uint32_t index = worker_serial(box->worker);
 	int r;
 
-	meter_begin(&x->meter, x->engine->loop, group, index, worker_pidfd(x->worker),
-		    execution_usage, x);
-	x->has_meter = true;
+	meter_begin(&box->meter, box->engine->loop, group, index, worker_pidfd(box->worker),
+		    box_usage, box);
+	box->has_meter = true;
 	if (group->version == CGROUP_NONE)
 		return 0;
-	r = cgroup_set_memory(group, index, x->meter.base_memory_bytes + memory_bytes(x),
+	r = cgroup_set_memory(group, index, box->meter.base_memory_bytes + memory_bytes(box),
 			      err);
 	if (r == 0)
-		r = cgroup_set_cpu(group, index, x->policy.max_cpu_percent, err);
+		r = cgroup_set_cpu(group, index, box->policy.max_cpu_percent, err);
 	if (r == 0)
-		r = cgroup_set_processes(group, index, (uint32_t)x->policy.max_processes,
+		r = cgroup_set_processes(group, index, (uint32_t)box->policy.max_processes,
 					 err);
 	return r;
 }
 
-static int begin_network(struct execution *x, struct sbx_err *err)
+static int begin_network(struct box *box, struct sbx_err *err)
 {
 	const struct init_request request = { .op = INIT_NAMES };
-	int r = network_new(x->engine, &x->policy, execution_network_event, x,
-			    &x->network, err);
+	int r = network_new(box->engine, &box->policy, box_network_event, box,
+			    &box->network, err);
 
-	return r < 0 ? r : ask_init(x, &request, -1, err);
+	return r < 0 ? r : ask_init(box, &request, -1, err);
 }
 
-int setup_begin(struct execution *x, struct sbx_err *err)
+int setup_begin(struct box *box, struct sbx_err *err)
 {
+	const struct execution *x = box->running;
 	struct stdio_events events;
 	struct init_request disk = { .op = INIT_DISK,
-				     .disk_bytes = (uint64_t)x->policy.max_disk_mb << 20,
-				     .disk_inodes = (uint64_t)x->policy.max_disk_mb *
+				     .disk_bytes = (uint64_t)box->policy.max_disk_mb << 20,
+				     .disk_inodes = (uint64_t)box->policy.max_disk_mb *
 						    INODES_PER_MB };
 	int r;
 
-	execution_streams(x, &events);
-	r = set_limits(x, err);
+	box_streams(box, &events);
+	r = set_limits(box, err);
 	if (r == 0)
-		r = stdio_begin(&x->stdio, x->engine->loop,
-				(size_t)x->policy.max_output_bytes, x->stdin_data,
-				x->stdin_len, x->stdin_open, &events, x->theirs, err);
+		r = stdio_begin(&box->stdio, box->engine->loop,
+				(size_t)box->policy.max_output_bytes,
+				x ? x->stdin_data : NULL, x ? x->stdin_len : 0,
+				x && x->stdin_open, &events, box->theirs, err);
 	if (r < 0)
 		return r;
-	x->has_stdio = true;
-	stdio_hold(&x->stdio, x->hold);
+	box->has_stdio = true;
+	if (x)
+		stdio_hold(&box->stdio, x->hold);
+	else
+		stdio_rest(&box->stdio);
 	if (disk.disk_bytes != WORKER_DISK_BYTES)
-		r = ask_init(x, &disk, -1, err);
-	if (r == 0 && x->file_count > 0)
-		r = put_files(x, err);
-	if (r == 0 && x->policy.network_access)
-		r = begin_network(x, err);
-	if (r == 0 && x->grant_count > 0)
-		r = open_grants(x, err);
+		r = ask_init(box, &disk, -1, err);
+	if (r == 0 && box->archive >= 0)
+		r = put_files(box, err);
+	if (r == 0 && box->policy.network_access)
+		r = begin_network(box, err);
+	if (r == 0 && box->grant_count > 0)
+		r = open_grants(box, err);
 	/* Rootless grants are opened by the jailer; the last answer seals. */
-	if (r == 0 && (x->grant_count == 0 || x->engine->host.hello.root))
-		r = seal(x, err);
+	if (r == 0 && (box->grant_count == 0 || box->engine->host.hello.root))
+		r = seal(box, err);
 	return r;
 }
 
-void setup_answered(struct execution *x)
+void setup_answered(struct box *box)
 {
-	if (x->answers > 0 && --x->answers == 0 && x->state == SETUP && x->sealed_sent)
-		start_program(x);
+	if (box->answers > 0 && --box->answers == 0 && box->state == BOX_SETUP && box->sealed_sent)
+		begin_worker(box);
 }

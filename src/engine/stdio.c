@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: the pipes of one run (stdio.h). Process: the engine. Trusts: nothing that
+ * Purpose: the pipes of a jail (stdio.h). Process: the engine. Trusts: nothing that
  * comes through them.
  * Invariants: at most max_output_bytes of each stream are kept; what is read at once is
  *   bounded, so that one flooding program does not starve the others on the loop. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -175,6 +176,58 @@ void stdio_hold(struct stdio *stdio, bool hold)
 	for (int i = 0; i < 2; i++)
 		if (stdio->streams[i].io)
 			(void)loop_modify(stdio->streams[i].io, hold ? 0 : EPOLLIN);
+}
+
+void stdio_rest(struct stdio *stdio)
+{
+	stdio_hold(stdio, true);
+	end_input(stdio);
+	for (int i = 0; i < 2; i++)
+		headtail_free(&stdio->streams[i].kept);
+}
+
+int stdio_renew(struct stdio *stdio, const char *stdin_data, size_t stdin_len,
+		bool stdin_open, int *ret_input, struct sbx_err *err)
+{
+	int r = 0;
+
+	end_input(stdio);
+	stdio->flooded = false;
+	*ret_input = -1;
+	for (int i = 0; r == 0 && i < 2; i++) {
+		headtail_free(&stdio->streams[i].kept);
+		r = headtail_init(&stdio->streams[i].kept, stdio->max);
+	}
+	if (r == 0 && (stdin_len > 0 || stdin_open)) {
+		stdio->in_open = stdin_open;
+		r = make_pipe(ret_input, &stdio->in_fd);
+		if (r == 0)
+			r = fd_nonblock(stdio->in_fd, true);
+		if (r == 0 && stdin_len > 0)
+			r = buf_add(&stdio->in, stdin_data, stdin_len);
+		if (r == 0)
+			r = loop_add(stdio->loop, stdio->in_fd, EPOLLOUT, on_input, stdio,
+				     &stdio->in_io);
+	}
+	return r < 0 ? err_set(err, SBX_AT_ENGINE, -r, "standard streams") : 0;
+}
+
+void stdio_take(struct stdio *stdio)
+{
+	for (int i = 0; i < 2; i++) {
+		struct stdio_stream *s = &stdio->streams[i];
+		int left = 0;
+
+		if (s->fd < 0 || ioctl(s->fd, FIONREAD, &left) < 0)
+			continue;
+		while (left > 0) {
+			unsigned long long before = s->kept.total;
+
+			if (!read_some(s))
+				break;
+			left -= (int)(s->kept.total - before);
+		}
+	}
 }
 
 void stdio_drain(struct stdio *stdio)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Standard streams of one run: three pipes. Output is passed on as it comes and its head
+ * Standard streams of a jail: three pipes, its own or one program's after the other. Output is passed on as it comes and its head
  * and tail are kept; input is handed over as the program takes it. Engine, on its
  * loop. */
 #ifndef SBX_ENGINE_STDIO_H
@@ -47,6 +47,15 @@ int stdio_begin(struct stdio *stdio, struct loop *loop, size_t max_output_bytes,
 int stdio_in(struct stdio *stdio, const char *data, size_t len); /* -ENOBUFS, -EPIPE */
 void stdio_in_close(struct stdio *stdio);
 void stdio_hold(struct stdio *stdio, bool hold);
+/* Between programs of a session: nothing is read, nothing is kept. What is written then
+ * is the next one's. */
+void stdio_rest(struct stdio *stdio);
+/* For the next one: its output is counted and kept from here on. *ret_input: its end of a
+ * new pipe, the caller's; -1: it reads nothing. */
+int stdio_renew(struct stdio *stdio, const char *stdin_data, size_t stdin_len,
+		bool stdin_open, int *ret_input, struct sbx_err *err);
+/* It said that it is over: reads what it has written before, though others may go on. */
+void stdio_take(struct stdio *stdio);
 /* Every writer has ended: reads what is left in the pipes, and closes. */
 void stdio_drain(struct stdio *stdio);
 void stdio_free(struct stdio *stdio);

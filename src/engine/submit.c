@@ -14,43 +14,9 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/session.h"
 
 #define CODE_MAX (16u << 20)
-#define SETUP_US 10000000u /* from taking a worker to its first instruction */
-#define GRANTS_MAX 64u
-
-static void on_setup_timeout(void *arg)
-{
-	struct execution *x = arg;
-
-	loop_timer_cancel(&x->timer);
-	execution_fault_with(x, SBX_AT_JAIL, ETIMEDOUT,
-			     "the jail was not set up in time");
-}
-
-static void on_worker(void *arg, struct worker *worker, const struct sbx_err *err)
-{
-	struct execution *x = arg;
-	struct worker_events events;
-	struct sbx_err mine = { 0 };
-
-	x->take = NULL;
-	if (!worker) {
-		execution_fault(x, err);
-		return;
-	}
-	x->worker = worker;
-	execution_events(x, &events);
-	worker_take(worker, &events);
-	x->state = SETUP;
-	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + SETUP_US,
-			  on_setup_timeout, x) < 0) {
-		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
-		return;
-	}
-	if (setup_begin(x, &mine) < 0)
-		execution_fault(x, &mine);
-}
 
 static int check_code(const char *code, size_t len, struct sbx_err *err)
 {
@@ -70,142 +36,7 @@ static int check_code(const char *code, size_t len, struct sbx_err *err)
 	return 0;
 }
 
-/* What a jail has of its own at these places cannot be covered, and what the host has
- * there is nobody's to give. */
-static int check_place(const char *path, struct sbx_err *err)
-{
-	static const char *const own[] = { "/",     "/tmp", "/work",  "/usr",   "/bin",
-					   "/sbin", "/lib", "/lib32", "/lib64", NULL };
-	static const char *const closed[] = { "/proc", "/sys", "/dev", "/.sbx", NULL };
-
-	for (const char *const *at = own; *at; at++)
-		if (strcmp(path, *at) == 0)
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: %s cannot be granted as a whole: %s",
-				path,
-				path[1] == '\0' ? "it is everything"
-				: strcmp(path, "/tmp") == 0 || strcmp(path, "/work") == 0
-					? "every program has one of its own; grant a directory in it"
-					: "every program sees it read-only; grant a directory in it");
-	for (const char *const *at = closed; *at; at++) {
-		size_t len = strlen(*at);
-
-		if (strncmp(path, *at, len) == 0 && (path[len] == '/' || !path[len]))
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: nothing in %s can be granted: every program "
-				"has its own",
-				*at);
-	}
-	return 0;
-}
-
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct grant *)a)->path, ((const struct grant *)b)->path);
-}
-
-/* One in another is mounted after it, over it: the innermost decides. */
-static int sort_grants(struct execution *x, struct sbx_err *err)
-{
-	qsort(x->grants, x->grant_count, sizeof(*x->grants), by_path);
-	for (size_t i = 1; i < x->grant_count; i++)
-		if (strcmp(x->grants[i - 1].path, x->grants[i].path) == 0)
-			return err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: two of them are %.200s",
-				x->grants[i].path);
-	return 0;
-}
-
-/* A grant is the directory that was named. Where a program may write it can plant a link,
- * and the next run's grant would be what the link leads to. */
-static int check_links(const char *named, const char *real, struct sbx_err *err)
-{
-	char plain[8194] = "";
-	size_t len = 0;
-
-	for (const char *at = named; *at;) {
-		size_t part = strcspn(at, "/");
-
-		if (part > 0 && !(part == 1 && at[0] == '.') &&
-		    len + part + 2 < sizeof(plain)) {
-			plain[len++] = '/';
-			memcpy(plain + len, at, part);
-			len += part;
-		}
-		at += part + (at[part] == '/');
-	}
-	plain[len] = '\0';
-	if (strcmp(plain, real) == 0)
-		return 0;
-	return err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
-			     "allowed_directories: \"%.180s\" leads through a symbolic "
-			     "link; if that is meant, name \"%.180s\"",
-			     named, real);
-}
-
-/* Relative grants need the caller's directory. Real paths: a grant is what it is when the
- * run begins. */
-static int resolve_grants(struct execution *x, struct sbx_err *err)
-{
-	const struct policy_list *list = &x->policy.allowed_directories;
-	struct policy_grant *parsed;
-	char *joined;
-	int r = 0;
-
-	if (list->count == 0)
-		return 0;
-	if (list->count > GRANTS_MAX)
-		return err_set_field(err, SBX_AT_POLICY, 0, "allowed_directories",
-				     "allowed_directories: at most %u entries",
-				     GRANTS_MAX);
-	x->grants = calloc(list->count, sizeof(*x->grants));
-	parsed = malloc(sizeof(*parsed));
-	joined = malloc(8194);
-	if (!x->grants || !parsed || !joined)
-		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "grants");
-	for (size_t i = 0; r == 0 && i < list->count; i++) {
-		r = policy_grant_parse(list->items[i], parsed, err);
-		if (r < 0)
-			break;
-		if (parsed->path[0] != '/' && !x->cwd) {
-			r = err_set_field(
-				err, SBX_AT_GRANT, 0, "allowed_directories",
-				"allowed_directories: \"%.200s\" is relative, and the caller named no "
-				"working directory",
-				parsed->path);
-			break;
-		}
-		(void)snprintf(joined, 8194, "%s%s%s",
-			       parsed->path[0] == '/' ? "" : x->cwd,
-			       parsed->path[0] == '/' ? "" : "/", parsed->path);
-		r = strlen(joined) < 4096
-			    ? host_resolve_as(&x->engine->host, joined, x->peer_fd,
-					      x->grants[i].path, err)
-			    : -ENAMETOOLONG;
-		if (r < 0) {
-			r = err_set_field(
-				err, SBX_AT_GRANT, -r, "allowed_directories",
-				"allowed_directories: \"%.200s\" cannot be granted",
-				parsed->path);
-			break;
-		}
-		r = check_place(x->grants[i].path, err);
-		if (r == 0)
-			r = check_links(joined, x->grants[i].path, err);
-		if (r < 0)
-			break;
-		x->grants[i].writable = parsed->writable;
-		x->grant_count = i + 1;
-	}
-	free(parsed);
-	free(joined);
-	return r < 0 ? r : sort_grants(x, err);
-}
-
-static int make_id(char id[33])
+int engine_new_id(char id[33])
 {
 	unsigned char bytes[16];
 
@@ -241,14 +72,18 @@ static int copy_files(struct execution *x, const struct execution_request *reque
 static int copy_request(struct execution *x, const struct execution_request *request,
 			struct sbx_err *err)
 {
-	if (policy_copy(&x->policy, request->policy) < 0)
+	const struct sbx_policy *policy = x->session ? session_policy(x->session)
+						     : request->policy;
+
+	if (policy_copy(&x->policy, policy) < 0)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "policy");
+	if (request->timeout_s > 0 && request->timeout_s < x->policy.max_execution_time)
+		x->policy.max_execution_time = request->timeout_s;
 	x->code = malloc(request->code_len + 1);
-	x->filename = strdup(request->filename ? request->filename : "<program>");
-	x->cwd = request->cwd ? strdup(request->cwd) : NULL;
+	x->filename = request->filename ? strdup(request->filename) : NULL;
 	x->stdin_data = malloc(request->stdin_len + 1);
-	if (!x->code || !x->filename || !x->stdin_data || (request->cwd && !x->cwd) ||
-	    make_id(x->id) < 0 || copy_files(x, request) < 0)
+	if (!x->code || (request->filename && !x->filename) || !x->stdin_data ||
+	    engine_new_id(x->id) < 0 || (x->session && copy_files(x, request) < 0))
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	memcpy(x->code, request->code, request->code_len);
 	x->code_len = request->code_len;
@@ -256,41 +91,34 @@ static int copy_request(struct execution *x, const struct execution_request *req
 		memcpy(x->stdin_data, request->stdin_data, request->stdin_len);
 	x->stdin_len = request->stdin_len;
 	x->stdin_open = request->stdin_open;
-	if (request->peer_fd >= 0 &&
-	    (x->peer_fd = fcntl(request->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
-		return err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
+	x->held = request->hold_start;
 	return 0;
 }
 
-static int prepare(struct execution *x, struct sbx_err *err)
+static void on_opened(void *arg)
 {
-	const char *python = x->policy.python;
-	int r;
+	execution_opened(arg);
+}
 
-	r = engine_walls(x->engine, &x->policy, &x->walls, err);
-	if (r < 0)
-		return r;
-	/* Whatever else may be missing: without these two a program would be in the
-	 * host's network, or could not be given a connection. */
-	if (x->policy.network_access &&
-	    ((x->walls & (WALL_NET | WALL_SECCOMP)) != (WALL_NET | WALL_SECCOMP) ||
-	     !x->engine->network_cookie))
-		return err_set(
-			err, SBX_AT_WALL, 0,
-			"network_access takes a network namespace, seccomp and Linux "
-			"5.14; `sandbox doctor` says what is missing");
-	if (!python || !python[0])
-		python = engine_default_python(x->engine, err);
-	if (!python)
-		return -ENOENT;
-	x->python = strdup(python);
-	if (!x->python)
-		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	r = resolve_grants(x, err);
-	if (r == 0)
-		r = engine_pool(x->engine, &x->policy, x->python, x->walls, &x->pool,
-				err);
-	return r;
+static void on_ended(void *arg)
+{
+	execution_box_ended(arg);
+}
+
+static int make_box(struct execution *x, const struct execution_request *request,
+		    struct sbx_err *err)
+{
+	const struct box_owner owner = { .opened = on_opened,
+					 .ended = on_ended,
+					 .arg = x };
+	const struct box_spec spec = { .policy = &x->policy,
+				       .cwd = request->cwd,
+				       .files = request->files,
+				       .file_count = request->file_count,
+				       .peer_fd = request->peer_fd,
+				       .running = x };
+
+	return box_new(x->engine, &spec, &owner, &x->box, err);
 }
 
 int engine_submit(struct engine *engine, const struct execution_request *request,
@@ -312,25 +140,26 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	if (!x)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	x->engine = engine;
+	x->submitted_us = loop_now_us();
 	x->sink = *sink;
-	x->peer_fd = x->theirs[0] = x->theirs[1] = x->theirs[2] = -1;
+	x->session = request->session;
+	x->input = -1;
 	x->next = engine->executions;
 	engine->executions = x;
 	engine->execution_count++;
 	r = copy_request(x, request, err);
 	if (r == 0)
-		r = prepare(x, err);
+		r = x->session ? session_queue(x->session, x, err)
+			       : make_box(x, request, err);
 	if (r < 0 && err->stage == SBX_AT_WALL) {
 		/* A verdict, not a refusal: the result says WallMissing. */
 		x->fault = *err;
 		x->stop = STOP_FAULT;
-		x->state = ENDING;
+		x->state = CLOSING;
 		execution_finish_soon(x);
 		*ret_execution = x;
 		return 0;
 	}
-	if (r == 0)
-		r = pool_take(x->pool, on_worker, x, &x->take, err);
 	if (r < 0) {
 		execution_release(x);
 		return r;

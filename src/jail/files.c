@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Purpose: puts the request's files into /work and tells of what a program left there
  *   (files.h).
- * Process: the init of a jail, as WORKER_UID; when it collects, sealed, without a
- *   capability, and alone in its pid namespace.
+ * Process: the init of a jail, as WORKER_UID; sealed, without a capability, but where it
+ *   puts the request's files; alone in its pid namespace where a program has ended, among
+ *   a session's programs otherwise.
  * Trusts: the engine's archive (and checks it all the same). What a program left is
  *   hostile: any names, any types, any depth, any size.
  * Invariants: no symlink is followed, no mount is entered (a granted directory is the
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -72,23 +74,28 @@ static bool is_plain(const char *name, size_t len)
 	return true;
 }
 
-static int make_parents(int work, char *name)
+/* The directory that a path's last part is in, which is *ret_name. One step at a time: a
+ * program may put a link in the place of each. */
+static int open_parent(int work, char *path, const char **ret_name, bool make)
 {
-	for (char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
-		int made, dir;
+	int dir = open_here(work, ".", O_PATH | O_DIRECTORY, 0), next, saved;
+	char *at = path, *slash;
 
+	while (dir >= 0 && (slash = strchr(at, '/'))) {
 		*slash = '\0';
-		/* A symlink on the way cannot be: nobody but us has written here yet. */
-		made = mkdirat(work, name, 0755);
-		dir = made < 0 && errno != EEXIST
-			      ? -1
-			      : open_here(work, name, O_PATH | O_DIRECTORY, 0);
+		if (make && mkdirat(dir, at, 0755) < 0 && errno != EEXIST)
+			next = -1;
+		else
+			next = open_here(dir, at, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+		saved = errno;
 		*slash = '/';
-		if (dir < 0)
-			return -1;
 		(void)close(dir);
+		errno = saved;
+		dir = next;
+		at = slash + 1;
 	}
-	return 0;
+	*ret_name = at;
+	return dir;
 }
 
 static int copy(int from, int to, uint64_t len)
@@ -132,7 +139,8 @@ static int put_one(int work, int archive, const struct init_file *head,
 		   struct files_given *given, struct sbx_err *err)
 {
 	char name[FILES_NAME_MAX];
-	_cleanup_fd_ int fd = -1;
+	_cleanup_fd_ int dir = -1, fd = -1;
+	const char *last;
 
 	if (head->name_len >= sizeof(name) || given->count >= FILES_MAX ||
 	    fd_read_all(archive, name, head->name_len) != (ssize_t)head->name_len)
@@ -141,8 +149,9 @@ static int put_one(int work, int archive, const struct init_file *head,
 	if (!is_plain(name, head->name_len))
 		return err_set_plain(err, SBX_AT_USAGE, EINVAL,
 				     "a file's name is no plain relative path");
-	if (make_parents(work, name) == 0)
-		fd = open_here(work, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+	dir = open_parent(work, name, &last, true);
+	if (dir >= 0)
+		fd = open_here(dir, last, O_CREAT | O_EXCL | O_WRONLY, 0644);
 	if (fd < 0 || copy(archive, fd, head->len) < 0 || remember(fd, given) < 0)
 		return errno == ENOSPC
 			       ? err_set_plain(
@@ -179,9 +188,7 @@ int files_put(int archive_fd, struct files_given *given, struct sbx_err *err)
 /* ---- left ---- */
 
 struct walk {
-	int out_fd;
-	uint32_t flags;
-	const struct files_given *given;
+	struct files_look ask;
 	uint64_t until_us, left_bytes;
 	uint64_t omitted;
 	uint32_t told, looked;
@@ -208,7 +215,7 @@ static void send_found(struct walk *walk, int fd)
 	for (int i = 0; i < REFS_TRIES && r == -ETOOMANYREFS; i++) {
 		if (i > 0)
 			(void)nanosleep(&wait, NULL);
-		r = wire_send(walk->out_fd, &walk->found, sizeof(walk->found), &fd,
+		r = wire_send(walk->ask.out_fd, &walk->found, sizeof(walk->found), &fd,
 			      fd >= 0 ? 1 : 0);
 	}
 	if (r < 0)
@@ -217,12 +224,19 @@ static void send_found(struct walk *walk, int fd)
 
 static bool is_as_given(const struct walk *walk, const struct stat *st)
 {
-	for (uint32_t i = 0; i < walk->given->count; i++)
-		if (walk->given->files[i].inode == st->st_ino)
-			return walk->given->files[i].size == (uint64_t)st->st_size &&
-			       walk->given->files[i].modified_s == st->st_mtim.tv_sec &&
+	const struct files_given *given = walk->ask.given;
+
+	for (uint32_t i = 0; given && i < given->count; i++)
+		if (given->files[i].inode == st->st_ino)
+			return given->files[i].size == (uint64_t)st->st_size &&
+			       given->files[i].modified_s == st->st_mtim.tv_sec &&
 			       st->st_mtim.tv_nsec == 0;
 	return false;
+}
+
+static uint64_t nanoseconds(const struct timespec *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
 }
 
 static void tell(struct walk *walk, int dir, const char *name, const struct stat *st)
@@ -237,7 +251,7 @@ static void tell(struct walk *walk, int dir, const char *name, const struct stat
 		return;
 	}
 	/* One that may not be read (mode 0) is told of without its contents. */
-	if ((walk->flags & COLLECT_CONTENTS) &&
+	if (walk->ask.contents && nanoseconds(&st->st_ctim) >= walk->ask.since_ns &&
 	    (uint64_t)st->st_size <= walk->left_bytes) {
 		fd = open_here(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
 			       0);
@@ -251,6 +265,9 @@ static void tell(struct walk *walk, int dir, const char *name, const struct stat
 	walk->found.kind = FOUND_FILE;
 	walk->found.size = (uint64_t)st->st_size;
 	walk->found.stored_bytes = (uint64_t)st->st_blocks * 512u;
+	walk->found.inode = st->st_ino;
+	walk->found.changed_ns = nanoseconds(&st->st_ctim);
+	walk->found.modified_ns = nanoseconds(&st->st_mtim);
 	send_found(walk, fd);
 }
 
@@ -320,23 +337,137 @@ static void visit(struct walk *walk, int dir, unsigned depth)
 	}
 }
 
-void files_collect(int out_fd, uint32_t flags, const struct files_given *given,
-		   uint64_t until_us)
+void files_collect(const struct files_look *ask, uint64_t until_us)
 {
 	static struct walk walk;
 	_cleanup_fd_ int work = open_work();
 
-	walk.out_fd = out_fd;
-	walk.flags = flags;
-	walk.given = given;
+	walk.ask = *ask;
+	walk.omitted = 0;
+	walk.told = walk.looked = 0;
+	walk.stopped = false;
+	walk.found.path_len = 0;
 	walk.until_us = until_us;
 	walk.left_bytes = FILES_LEFT_BYTES;
 	if (work >= 0)
 		visit(&walk, work, 0);
 	else
 		walk.omitted++;
+	/* Also where it gave up: the end says that it was all. */
 	memset(&walk.found, 0, sizeof(walk.found));
 	walk.found.kind = FOUND_END;
 	walk.found.size = walk.omitted;
 	send_found(&walk, -1);
+}
+
+/* ---- of a session, while its programs run ---- */
+
+static int refuse(struct sbx_err *err)
+{
+	switch (errno) {
+	case ENOENT:
+	case ENOTDIR:
+		return err_set_plain(err, SBX_AT_USAGE, ENOENT, "there is no such file");
+	case ELOOP:
+	case EXDEV:
+		return err_set_plain(err, SBX_AT_USAGE, 0,
+				     "the way to the file leads out of /work");
+	case ENOSPC:
+		return err_set_plain(err, SBX_AT_USAGE, 0,
+				     "there is no room for it within max_disk_mb");
+	default:
+		return err_set_plain(err, SBX_AT_USAGE, errno, "a file of the session");
+	}
+}
+
+/* Written under a name of our own, and given its own when it is whole: what has it now, a
+ * FIFO or a link, is not followed but replaced. */
+static int replace_one(int work, int archive, const struct init_file *head)
+{
+	static const char temporary[] = ".sandbox-put";
+	char name[FILES_NAME_MAX];
+	_cleanup_fd_ int dir = -1, fd = -1;
+	const char *last;
+
+	if (head->name_len >= sizeof(name) ||
+	    fd_read_all(archive, name, head->name_len) != (ssize_t)head->name_len)
+		return errno = EBADMSG, -1;
+	name[head->name_len] = '\0';
+	if (!is_plain(name, head->name_len))
+		return errno = EINVAL, -1;
+	dir = open_parent(work, name, &last, true);
+	if (dir < 0)
+		return -1;
+	(void)unlinkat(dir, temporary, 0);
+	fd = open_here(dir, temporary, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return -1;
+	if (copy(archive, fd, head->len) < 0 || renameat(dir, temporary, dir, last) < 0) {
+		int saved = errno;
+
+		(void)unlinkat(dir, temporary, 0);
+		return errno = saved, -1;
+	}
+	return 0;
+}
+
+int files_replace(int archive_fd, struct sbx_err *err)
+{
+	_cleanup_fd_ int work = open_work();
+	struct init_file head;
+	ssize_t n;
+
+	if (work < 0 || lseek(archive_fd, 0, SEEK_SET) < 0)
+		return refuse(err);
+	while ((n = fd_read_all(archive_fd, &head, sizeof(head))) != 0)
+		if (n != sizeof(head) || replace_one(work, archive_fd, &head) < 0) {
+			if (n != sizeof(head))
+				errno = EBADMSG;
+			return refuse(err);
+		}
+	return 0;
+}
+
+int files_open(const char *path, uint64_t *ret_size, struct sbx_err *err)
+{
+	_cleanup_fd_ int work = open_work();
+	_cleanup_fd_ int seen = -1, fd = -1;
+	struct stat st, opened;
+
+	errno = EINVAL;
+	if (work < 0 || !is_plain(path, strlen(path)))
+		return refuse(err);
+	/* Looked at first: an open of a FIFO or a device is a deed. */
+	seen = open_here(work, path, O_PATH | O_NOFOLLOW, 0);
+	if (seen < 0 || fstat(seen, &st) < 0)
+		return refuse(err);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return err_set_plain(err, SBX_AT_USAGE, 0,
+				     "it is no regular file with one name");
+	fd = open_here(work, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0 || fstat(fd, &opened) < 0)
+		return refuse(err);
+	if (!S_ISREG(opened.st_mode) || opened.st_ino != st.st_ino)
+		return err_set_plain(err, SBX_AT_USAGE, 0,
+				     "it was changed while it was opened");
+	*ret_size = (uint64_t)opened.st_size;
+	return fd_take(&fd);
+}
+
+int files_delete(const char *path, struct sbx_err *err)
+{
+	char copy_of[FILES_NAME_MAX];
+	_cleanup_fd_ int work = open_work();
+	_cleanup_fd_ int dir = -1;
+	const char *last;
+	size_t len = strlen(path);
+
+	errno = EINVAL;
+	if (work < 0 || len >= sizeof(copy_of) || !is_plain(path, len))
+		return refuse(err);
+	memcpy(copy_of, path, len + 1);
+	dir = open_parent(work, copy_of, &last, false);
+	if (dir < 0 || unlinkat(dir, last, 0) < 0)
+		return refuse(err);
+	return 0;
 }

@@ -37,6 +37,7 @@
 
 #define ALONE_US 100000u   /* for the others of the jail to be gone */
 #define COLLECT_US 300000u /* and for a look at what they left */
+#define LIVE_US 50000u     /* for a look while programs go on, and limits are kept */
 
 struct init {
 	const struct root *root;
@@ -206,10 +207,41 @@ static void be_alone(struct init *init)
 
 static void collect(struct init *init, const struct init_request *request, int out_fd)
 {
+	const struct files_look look = {
+		.out_fd = out_fd,
+		.contents = request->flags & COLLECT_CONTENTS,
+		.since_ns = request->since_ns,
+		/* A session knows again by itself what it has seen. */
+		.given = request->flags & COLLECT_LIVE ? NULL : &init->given,
+	};
+
 	if (out_fd < 0)
 		_exit(1);
+	if (request->flags & COLLECT_LIVE) {
+		files_collect(&look, now_us() + LIVE_US);
+		return;
+	}
 	be_alone(init);
-	files_collect(out_fd, request->flags, &init->given, now_us() + COLLECT_US);
+	files_collect(&look, now_us() + COLLECT_US);
+}
+
+/* One file of /work, while programs may be running. */
+static void file(struct init *init, const struct init_request *request, int archive)
+{
+	struct init_report done = { .kind = INIT_FILE_DONE, .serial = request->serial };
+	_cleanup_fd_ int fd = -1;
+	int r;
+
+	if (request->op == INIT_PUT)
+		r = archive < 0 ? err_set_plain(&done.err, SBX_AT_JAIL, EBADF, "no files")
+				: files_replace(archive, &done.err);
+	else if (request->op == INIT_DELETE)
+		r = files_delete(request->path, &done.err);
+	else
+		r = fd = files_open(request->path, &done.tmpfs_bytes, &done.err);
+	if (r < 0)
+		done.kind = INIT_FILE_FAILED;
+	(void)wire_send(init->control_fd, &done, sizeof(done), &fd, fd >= 0 ? 1 : 0);
 }
 
 /* The jail's network namespace has an interface to itself, and nothing else. */
@@ -298,6 +330,15 @@ static void handle(struct init *init)
 		break;
 	case INIT_COLLECT:
 		collect(init, &request, tree);
+		break;
+	case INIT_PACE:
+		init->sample_ms = request.sample_ms;
+		init->next_sample_us = request.sample_ms ? now_us() : 0;
+		break;
+	case INIT_PUT:
+	case INIT_GET:
+	case INIT_DELETE:
+		file(init, &request, tree);
 		break;
 	default:
 		_exit(1);

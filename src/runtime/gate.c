@@ -39,7 +39,7 @@ static struct {
 		*allow_subprocess;
 	long import_name; /* the opcode, -1 where unknown */
 	/* from the request */
-	PyObject *filename;
+	PyObject *filenames; /* a set: of the program, or of a session's programs */
 	PyObject *import_module;     /* importlib's own */
 	const char *modules, *files; /* words, each with its NUL */
 	size_t modules_len, files_len;
@@ -66,10 +66,10 @@ enum asking {
 	FOR_A_MODULE,
 };
 
-static bool same_text(PyObject *a, PyObject *b)
+static bool is_programs(PyObject *file)
 {
-	return a == b || (PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) &&
-			  PyUnicode_Compare(a, b) == 0);
+	return gate.filenames && PyUnicode_CheckExact(file) &&
+	       PySet_Contains(gate.filenames, file) == 1;
 }
 
 /* The frame's module calls itself one of these. */
@@ -152,7 +152,7 @@ static enum asker asker_of(PyObject *frame, enum asking asking)
 
 	if (!file || !PyUnicode_Check(file))
 		return ASKER_LIBRARY;
-	if (same_text(file, gate.filename))
+	if (is_programs(file))
 		return ASKER_PROGRAM;
 	/* "<string>", not "<frozen os>" */
 	if (PyUnicode_GetLength(file) > 0 && PyUnicode_ReadChar(file, 0) == '<' &&
@@ -199,13 +199,13 @@ long gate_program_line(void)
 	PyObject *frame = (PyObject *)PyEval_GetFrame(), *back;
 	long line = 0;
 
-	if (!gate.filename)
+	if (!gate.filenames)
 		return 0;
 	Py_XINCREF(frame);
 	for (int i = 0; frame && frame != Py_None && i < LINE_FRAMES_MAX; i++) {
 		_cleanup_py_ PyObject *file = file_of(frame);
 
-		if (file && same_text(file, gate.filename)) {
+		if (file && is_programs(file)) {
 			line = PyFrame_GetLineNumber((PyFrameObject *)frame);
 			break;
 		}
@@ -516,7 +516,7 @@ static bool is_harmless(PyObject *path, PyObject *args, bool sqlite)
 	if (sqlite && (PyUnicode_GetLength(path) == 0 ||
 		       PyUnicode_CompareWithASCIIString(path, ":memory:") == 0))
 		return true;
-	return same_text(path, gate.filename) || reads_zone(path, args);
+	return is_programs(path) || reads_zone(path, args);
 }
 
 /* These libraries try a program to learn of the machine and do as well without: no denial
@@ -676,12 +676,11 @@ int gate_install(const struct program *program)
 	const uint32_t all = RUN_FILE_OPERATIONS | RUN_IMPORTS | RUN_SUBPROCESS;
 	bool any_module;
 
-	Py_INCREF(program->filename);
-	gate.filename = program->filename;
+	gate.filenames = PySet_New(NULL);
+	if (!gate.filenames)
+		return -1;
 	gate.modules = program->modules;
 	gate.modules_len = program->run.modules_len;
-	gate.files = program->files;
-	gate.files_len = program->run.files_len;
 	gate.flags = program->run.flags;
 	any_module = (gate.flags & RUN_IMPORTS) && is_listed("*", 1);
 	if (any_module && (gate.flags & all) == all)
@@ -700,4 +699,11 @@ int gate_install(const struct program *program)
 		return -1;
 	}
 	return 0;
+}
+
+int gate_admit(const struct program *program)
+{
+	gate.files = program->files;
+	gate.files_len = program->cell.files_len;
+	return PySet_Add(gate.filenames, program->filename);
 }

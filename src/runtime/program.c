@@ -26,6 +26,7 @@
 #define RESERVE_BYTES (4u << 20)
 #define EXIT_FLUSH_FAILED 120 /* as CPython */
 #define EXIT_INTERRUPTED 130
+#define CODE_COROUTINE 0x80 /* inspect.CO_COROUTINE */
 
 static struct {
 	PyObject *compile, *builtins;
@@ -33,7 +34,7 @@ static struct {
 	PyObject *string_io;
 	PyObject *linecache; /* its cache, a dict */
 	PyObject *gc_collect, *exit_handlers;
-	long only_ast, future_flags;
+	long only_ast, future_flags, await_flag;
 	PyObject *main;    /* the module */
 	PyObject *globals; /* borrowed of it */
 	void *reserve;
@@ -125,11 +126,13 @@ static PyObject *new_main(void)
 
 /* ---- compile ---- */
 
+static bool in_session; /* a program may await outside of a function */
+
 static PyObject *compile_as(PyObject *source, PyObject *filename, const char *mode,
 			    long flags)
 {
-	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode, flags,
-				     1);
+	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode,
+				     in_session ? flags | have.await_flag : flags, 1);
 }
 
 static long future_of(PyObject *code)
@@ -279,19 +282,20 @@ static void mend_syntax_error(PyObject *error, PyObject *filename)
 
 int program_init(void)
 {
-	_cleanup_py_ PyObject *only_ast = NULL, *main_module = NULL;
+	_cleanup_py_ PyObject *only_ast = NULL, *main_module = NULL, *await_flag = NULL;
 
 	have.builtins = PyImport_ImportModule("builtins");
 	have.compile = take("builtins", "compile");
 	have.expr = take("_ast", "Expr");
 	have.expression = take("_ast", "Expression");
 	only_ast = take("_ast", "PyCF_ONLY_AST");
+	await_flag = take("_ast", "PyCF_ALLOW_TOP_LEVEL_AWAIT");
 	have.string_io = take("_io", "StringIO");
 	have.linecache = take("linecache", "cache");
 	have.gc_collect = take("gc", "collect");
 	have.exit_handlers = take("atexit", "_run_exitfuncs");
 	if (!have.builtins || !have.compile || !have.expr || !have.expression ||
-	    !only_ast || !have.string_io || !have.linecache || !have.gc_collect ||
+	    !only_ast || !await_flag || !have.string_io || !have.linecache || !have.gc_collect ||
 	    !have.exit_handlers)
 		return -1;
 	if (!PyDict_Check(have.linecache)) {
@@ -299,7 +303,9 @@ int program_init(void)
 		return -1;
 	}
 	have.only_ast = PyLong_AsLong(only_ast);
-	if (PyErr_Occurred() || find_future_flags() < 0 || hide_interactive() < 0)
+	have.await_flag = PyLong_AsLong(await_flag);
+	if (PyErr_Occurred() || find_future_flags() < 0 || hide_interactive() < 0 ||
+	    session_init() < 0)
 		return -1;
 	/* In place of the one that held boot.h's names; each worker makes another. */
 	main_module = new_main();
@@ -451,6 +457,17 @@ static void write_done(const struct verdict *verdict, PyObject *filename, bool w
 	else
 		json_lit(done, ",\"error\":null,\"cause\":null");
 	json_lit(done, ",\"displays\":[]}");
+}
+
+/* For each program anew; without it a MemoryError may be told of in fewer words. */
+static void make_reserve(void)
+{
+	if (have.reserve)
+		return;
+	have.reserve = mmap(NULL, RESERVE_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (have.reserve == MAP_FAILED)
+		have.reserve = NULL;
 }
 
 static void release_reserve(void)
@@ -640,7 +657,7 @@ static void drop_main(void)
 	PyErr_Clear();
 }
 
-static int finish(int exit_code)
+int program_finish(int exit_code)
 {
 	bool flushed;
 
@@ -679,21 +696,46 @@ static int add_directory(const struct program *program)
 	return here ? PyList_Append(path, here) : -1;
 }
 
+/* A session's code with an await in it is a coroutine function's. */
+static PyObject *evaluate(PyObject *code)
+{
+	_cleanup_py_ PyObject *flags = in_session ? PyObject_GetAttrString(code,
+									   "co_flags")
+						  : NULL;
+	_cleanup_py_ PyObject *ran = NULL;
+
+	PyErr_Clear();
+	ran = PyEval_EvalCode(code, have.globals, have.globals);
+	if (ran && flags && (PyLong_AsLong(flags) & CODE_COROUTINE))
+		return session_await(ran);
+	Py_XINCREF(ran);
+	return ran;
+}
+
+static int begin(const struct program *program)
+{
+	if (set_argv(program->filename) < 0)
+		return -1;
+	/* Once is enough for a session. */
+	if (program->cell.count <= 1 && add_directory(program) < 0)
+		return -1;
+	return remember_source(program->source, program->filename);
+}
+
 /* Compiles and runs: 0 with *ret_last the last expression's value or NULL; -1 with the
  * exception. */
 static int execute(const struct program *program, PyObject **ret_last)
 {
 	_cleanup_py_ PyObject *body = NULL, *last = NULL, *ran = NULL;
 
-	if (set_argv(program->filename) < 0 || add_directory(program) < 0 ||
-	    remember_source(program->source, program->filename) < 0 ||
+	if (begin(program) < 0 ||
 	    compile_program(program->source, program->filename, &body, &last) < 0)
 		return -1;
-	ran = PyEval_EvalCode(body, have.globals, have.globals);
+	ran = evaluate(body);
 	if (!ran)
 		return -1;
 	if (last) {
-		*ret_last = PyEval_EvalCode(last, have.globals, have.globals);
+		*ret_last = evaluate(last);
 		if (!*ret_last)
 			return -1;
 	}
@@ -705,7 +747,9 @@ int program_run(const struct program *program, struct json *done)
 	struct verdict verdict = { .outcome = "ok" };
 	PyObject *last = NULL;
 
-	if (execute(program, &last) < 0)
+	in_session = program->run.flags & RUN_SESSION;
+	make_reserve();
+	if ((in_session && session_enter(program) < 0) || execute(program, &last) < 0)
 		judge_exception(&verdict, program->filename);
 	worker_look();
 	/* Whatever the program still holds, there is room to tell of it. */
@@ -721,11 +765,13 @@ int program_run(const struct program *program, struct json *done)
 		*done = (struct json){ .max = done->max };
 		write_done(&verdict, program->filename, false, done);
 	}
+	if (in_session && worker_is_self())
+		session_leave(program, last);
 	Py_CLEAR(last);
 	Py_CLEAR(verdict.value);
 	Py_CLEAR(verdict.error);
 	Py_CLEAR(verdict.trace);
-	return finish(verdict.exit_code);
+	return verdict.exit_code;
 }
 
 /* ---- ahead of the request, in the worker ---- */
@@ -778,10 +824,8 @@ int program_prepare(void)
 	if (!have.main)
 		return -1;
 	have.globals = PyModule_GetDict(have.main);
-	have.reserve = mmap(NULL, RESERVE_BYTES, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (have.reserve == MAP_FAILED) {
-		have.reserve = NULL;
+	make_reserve();
+	if (!have.reserve) {
 		PyErr_NoMemory();
 		return -1;
 	}

@@ -35,19 +35,21 @@ _Noreturn void zygote_serve(int fd, PyObject *preload);
  * with a Python exception. spec: struct template_spec.view. */
 int packages_view(const char *spec, struct sbx_err *err);
 
-/* ---- worker.c: one fork of the zygote, one program ---- */
+/* ---- worker.c: one fork of the zygote, one program or one session's ---- */
 _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls);
 
-/* The program's request, as worker.c read and checked it. */
+/* A program's request, as worker.c read and checked it. run, environment and modules are
+ * those of the worker, the rest changes with the program. */
 struct program {
 	struct worker_run run;
+	struct worker_cell cell;
 	PyObject *source;      /* str */
 	PyObject *filename;    /* str */
 	PyObject *environment; /* dict of str */
 	const char *
 		modules; /* allowed_modules, run.modules_len bytes, each with its NUL; kept for good */
 	const char *
-		files; /* names below /work that came with the request, run.files_len bytes, the same way */
+		files; /* names below /work that were given, cell.files_len bytes, the same way */
 };
 
 /* A claim to the engine. Bounded and counted: the first of its kind at once, the number
@@ -71,19 +73,32 @@ int program_init(
 int program_prepare(
 	void); /* worker, before the request: the fresh __main__. 0 or -1 with exception */
 int program_environ(const struct program *program); /* 0 or -1 with exception */
-/* Runs it to its very end (threads, atexit, flush). done gets the JSON. Returns the exit
- * code. */
+/* Runs it. done gets the JSON. Returns the exit code. Leaves its streams flushed. */
 int program_run(const struct program *program, struct json *done);
+/* Its very end: threads, atexit, flush. Returns the exit code, or another one. */
+int program_finish(int exit_code);
 PyObject *program_globals(void); /* borrowed: the namespace of __main__ */
+
+/* ---- session.c: what a session's programs have besides, and what is asked of it ---- */
+int session_init(void);  /* zygote. 0 or -1 with exception */
+int session_begin(void); /* the names in __main__. 0 or -1 with exception */
+int session_enter(const struct program *program); /* In, and no old __result__ */
+void session_leave(const struct program *program, PyObject *value); /* Out, _; or NULL */
+/* A coroutine that a cell's code has become, to its end, on the session's event loop. New
+ * reference or NULL with exception. */
+PyObject *session_await(PyObject *coroutine);
+void session_answer(uint32_t what, const char *text, size_t len, struct json *answer);
 
 /* ---- stdio.c ---- */
 int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
+int stdio_open_input(void); /* sys.stdin anew: descriptor 0 is another file now */
 bool stdio_flush(void); /* false: something could not be written. Clears exceptions */
 void stdio_error_text(
 	PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
 
 /* ---- gate.c: the polite refusals ---- */
 int gate_install(const struct program *program); /* 0 or -1 with exception */
+int gate_admit(const struct program *program); /* the same, before each program */
 bool gate_raised(PyObject *exception);           /* an ImportError of ours */
 long gate_program_line(void); /* of the innermost frame of the program, 0: none */
 

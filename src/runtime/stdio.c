@@ -63,6 +63,15 @@ int stdio_open(void)
 	return 0;
 }
 
+int stdio_open_input(void)
+{
+	_cleanup_py_ PyObject *io = PyImport_ImportModule("_io");
+	_cleanup_py_ PyObject *stream = io ? open_one(io, 0, "<stdin>", "surrogateescape")
+					   : NULL;
+
+	return stream ? PySys_SetObject("stdin", stream) : -1;
+}
+
 static bool flush_one(const char *attribute)
 {
 	_cleanup_py_ PyObject *stream = PySys_GetObject(attribute);

@@ -11,7 +11,10 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -187,70 +190,119 @@ void worker_events_flush(void)
 	events.dropped = 0;
 }
 
-/* ---- the request ---- */
+/* The next program's are its own. */
+static void forget_events(void)
+{
+	for (size_t i = 0; i < events.count; i++)
+		free(events.known[i].text);
+	events.count = 0;
+}
 
-struct request {
-	char *payload; /* malloc'ed: struct worker_run, its sections, and one NUL of ours */
-	struct worker_run run;
-	const char *filter, *code, *filename, *modules, *environment, *grants, *files,
-		*cwd;
-	int stdio[3];
+/* ---- requests ---- */
+
+/* A frame from the engine. */
+struct message {
+	struct wire_frame frame;
+	char *payload; /* malloc'ed, with one NUL of ours behind it */
+	int fds[3];
+	size_t fd_count;
 };
 
-static void receive(struct request *ret)
+static void message_clear(struct message *m)
 {
-	struct wire_frame frame;
-	size_t count = 0;
+	free(m->payload);
+	m->payload = NULL;
+	for (size_t i = 0; i < m->fd_count; i++)
+		(void)close(m->fds[i]);
+	m->fd_count = 0;
+}
+
+/* 0 or -errno; -EPIPE: the engine let go of us. A signal that a program has a handler for
+ * is not waited for here. */
+static int receive(struct message *ret)
+{
 	ssize_t got;
 	int r;
 
+	*ret = (struct message){ 0 };
 	do
-		got = wire_recv_some(CHILD_CHANNEL_FD, &frame, sizeof(frame), ret->stdio,
-				     3, &count);
+		got = wire_recv_some(CHILD_CHANNEL_FD, &ret->frame, sizeof(ret->frame),
+				     ret->fds, 3, &ret->fd_count);
 	while (got == -EINTR);
-	if (got == -EPIPE)
-		_exit(0); /* never taken out of the pool */
 	if (got <= 0)
-		fail_plain(got < 0 ? (int)-got : EBADMSG, "receiving the request");
-	r = wire_read(CHILD_CHANNEL_FD, (char *)&frame + got,
-		      sizeof(frame) - (size_t)got);
-	if (r < 0 || frame.type != WORKER_RUN || frame.len < sizeof(ret->run) ||
-	    frame.len > WORKER_RUN_MAX || count != 3)
-		fail_plain(r < 0 ? -r : EBADMSG, "malformed request");
-	ret->payload = malloc((size_t)frame.len + 1);
-	if (!ret->payload)
-		fail_plain(ENOMEM, "memory for the request");
-	r = wire_read(CHILD_CHANNEL_FD, ret->payload, frame.len);
+		return got < 0 ? (int)got : -EBADMSG;
+	r = wire_read(CHILD_CHANNEL_FD, (char *)&ret->frame + got,
+		      sizeof(ret->frame) - (size_t)got);
+	if (r == 0 && ret->frame.len > WORKER_RUN_MAX)
+		r = -EMSGSIZE;
+	if (r == 0) {
+		ret->payload = malloc((size_t)ret->frame.len + 1);
+		r = ret->payload ? wire_read(CHILD_CHANNEL_FD, ret->payload,
+					     ret->frame.len)
+				 : -ENOMEM;
+	}
+	if (r < 0) {
+		message_clear(ret);
+		return r;
+	}
+	ret->payload[ret->frame.len] = '\0';
+	return 0;
+}
+
+struct section {
+	uint32_t len;
+	const char **at;
+};
+
+/* What lies behind the head of a message, to its last byte. */
+static int cut_sections(const struct message *m, size_t head,
+			const struct section *sections, size_t count)
+{
+	size_t left = m->frame.len - head;
+	const char *at = m->payload + head;
+
+	for (size_t i = 0; i < count; i++) {
+		if (sections[i].len > left)
+			return -EBADMSG;
+		*sections[i].at = at;
+		at += sections[i].len;
+		left -= sections[i].len;
+	}
+	return left == 0 ? 0 : -EBADMSG;
+}
+
+struct request {
+	struct message message;
+	struct worker_run run;
+	const char *filter, *modules, *environment, *grants, *cwd;
+};
+
+static void receive_run(struct request *ret)
+{
+	struct message *m = &ret->message;
+	int r = receive(m);
+
+	if (r == -EPIPE)
+		_exit(0); /* never taken out of the pool */
 	if (r < 0)
 		fail_plain(-r, "receiving the request");
-	ret->payload[frame.len] = '\0';
-	memcpy(&ret->run, ret->payload, sizeof(ret->run));
+	if (m->frame.type != WORKER_RUN || m->frame.len < sizeof(ret->run) ||
+	    m->fd_count != 3)
+		fail_plain(EBADMSG, "malformed request");
+	memcpy(&ret->run, m->payload, sizeof(ret->run));
 	{
-		const struct {
-			uint32_t len;
-			const char **at;
-		} sections[] = {
+		const struct section sections[] = {
 			{ ret->run.filter_len, &ret->filter },
-			{ ret->run.code_len, &ret->code },
-			{ ret->run.filename_len, &ret->filename },
 			{ ret->run.modules_len, &ret->modules },
 			{ ret->run.environment_len, &ret->environment },
 			{ ret->run.grants_len, &ret->grants },
-			{ ret->run.files_len, &ret->files },
 			{ ret->run.cwd_len, &ret->cwd },
 		};
-		size_t i, left = frame.len - sizeof(ret->run);
-		const char *at = ret->payload + sizeof(ret->run);
 
-		for (i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-			if (sections[i].len > left)
-				fail_plain(EBADMSG, "malformed sections of the request");
-			*sections[i].at = at;
-			at += sections[i].len;
-			left -= sections[i].len;
-		}
 		/* The last one is followed by our NUL. */
-		if (left != 0 || strlen(ret->cwd) != ret->run.cwd_len)
+		if (cut_sections(m, sizeof(ret->run), sections,
+				 sizeof(sections) / sizeof(sections[0])) < 0 ||
+		    strlen(ret->cwd) != ret->run.cwd_len)
 			fail_plain(EBADMSG, "malformed sections of the request");
 	}
 }
@@ -281,17 +333,13 @@ static PyObject *parse_environment(const char *at, size_t len)
 	return dict;
 }
 
-/* Words, each with its NUL. For good: the gate reads them to the end. */
-static const char *keep_words(const char *words, size_t len)
+/* Words, each with its NUL. NULL: malformed, or no memory. */
+static char *keep_words(const char *words, size_t len)
 {
-	char *kept;
+	char *kept = len > 0 && words[len - 1] != '\0' ? NULL : malloc(len + 1);
 
-	if (len > 0 && words[len - 1] != '\0')
-		fail_plain(EBADMSG, "malformed list in the request");
-	kept = malloc(len + 1);
-	if (!kept)
-		fail_plain(ENOMEM, "memory for the request");
-	memcpy(kept, words, len);
+	if (kept)
+		memcpy(kept, words, len);
 	return kept;
 }
 
@@ -301,16 +349,73 @@ static void prepare_program(const struct request *request, struct program *ret)
 
 	ret->run = *run;
 	ret->modules = keep_words(request->modules, run->modules_len);
-	ret->files = keep_words(request->files, run->files_len);
-	ret->source = PyUnicode_DecodeUTF8(request->code, (Py_ssize_t)run->code_len,
-					   "strict");
-	ret->filename = PyUnicode_DecodeUTF8(request->filename,
-					     (Py_ssize_t)run->filename_len, "replace");
+	if (!ret->modules)
+		fail_plain(EBADMSG, "the modules of the request");
 	ret->environment = parse_environment(request->environment, run->environment_len);
-	if (!ret->source || !ret->filename || !ret->environment)
+	if (!ret->environment)
 		fail_python("reading the request");
 	if (program_environ(ret) < 0)
 		fail_python("the environment");
+}
+
+/* What one program was given and did not read is not the next one's. */
+static int take_input(const struct message *m)
+{
+	static bool given;
+	_cleanup_fd_ int null = -1;
+
+	if (m->fd_count == 0 && !given)
+		return 0;
+	if (m->fd_count == 0)
+		null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	given = m->fd_count > 0;
+	if (dup2(given ? m->fds[0] : null, 0) < 0) {
+		PyErr_SetFromErrno(PyExc_OSError);
+		return -1;
+	}
+	return stdio_open_input();
+}
+
+/* A program in the place of the one before. 0, or -1 with an exception: what came is not
+ * one, which only a program that reads our channel can bring about. */
+static int take_cell(struct message *m, struct program *program)
+{
+	const char *code, *filename, *files;
+	char *kept;
+
+	if (m->frame.len < sizeof(program->cell))
+		goto malformed;
+	memcpy(&program->cell, m->payload, sizeof(program->cell));
+	{
+		const struct section sections[] = {
+			{ program->cell.code_len, &code },
+			{ program->cell.filename_len, &filename },
+			{ program->cell.files_len, &files },
+		};
+
+		if (cut_sections(m, sizeof(program->cell), sections,
+				 sizeof(sections) / sizeof(sections[0])) < 0)
+			goto malformed;
+	}
+	kept = keep_words(files, program->cell.files_len);
+	if (!kept)
+		goto malformed;
+	free((char *)program->files);
+	program->files = kept;
+	Py_CLEAR(program->source);
+	Py_CLEAR(program->filename);
+	program->source = PyUnicode_DecodeUTF8(code, (Py_ssize_t)program->cell.code_len,
+					       "strict");
+	program->filename = PyUnicode_DecodeUTF8(
+		filename, (Py_ssize_t)program->cell.filename_len, "replace");
+	if (!program->source || !program->filename)
+		return -1;
+	if (take_input(m) < 0)
+		return -1;
+	return gate_admit(program);
+malformed:
+	PyErr_SetString(PyExc_ValueError, "a malformed request");
+	return -1;
 }
 
 /* ---- the life ---- */
@@ -360,15 +465,154 @@ void worker_look(void)
 		(void)wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame));
 }
 
+/* ---- a session ---- */
+
+static struct sigaction interrupt_action;
+
+/* The engine interrupts a program until it hears that it is over. What comes too late is
+ * dropped, by the kernel too where it still waits. */
+static void interrupts_off(void)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	(void)sigaction(SIGINT, &ignore, &interrupt_action);
+}
+
+static void interrupts_on(void)
+{
+	/* One whose handler ran already is in the interpreter's books. */
+	if (PyErr_CheckSignals() < 0)
+		PyErr_Clear();
+	(void)sigaction(SIGINT, &interrupt_action, NULL);
+}
+
+static int tell(uint32_t type, const struct json *text)
+{
+	if (text->error || !is_channel(CHILD_CHANNEL_FD))
+		return -EPIPE;
+	return wire_send_frame(CHILD_CHANNEL_FD, type, text->data, text->len, NULL, 0);
+}
+
+/* Whatever the program has turned the descriptor into: without its channel a session is
+ * over. */
+static int next(struct message *m)
+{
+	PyThreadState *state;
+	int r;
+
+	if (!is_channel(CHILD_CHANNEL_FD))
+		return -EPIPE;
+	/* Threads that programs have left behind go on. */
+	state = PyEval_SaveThread();
+	do {
+		r = receive(m);
+		/* An answer that came after we had stopped waiting. */
+		if (r == 0 && m->frame.type == WORKER_LOOKED)
+			message_clear(m);
+		else
+			break;
+	} while (true);
+	PyEval_RestoreThread(state);
+	return r;
+}
+
+static int run_cell(struct message *m, struct program *program)
+{
+	struct json done = { .max = WORKER_DONE_MAX };
+	int code, r;
+
+	if (take_cell(m, program) < 0) {
+		PyErr_Clear();
+		return -EBADMSG;
+	}
+	message_clear(m);
+	looks = program->run.flags & RUN_LOOK;
+	interrupts_on();
+	code = program_run(program, &done);
+	if (!worker_is_self())
+		_exit(program_finish(code)); /* a child that came out at the end */
+	worker_events_flush();
+	forget_events();
+	(void)stdio_flush();
+	(void)fflush(NULL);
+	interrupts_off();
+	r = tell(WORKER_DONE, &done);
+	json_free(&done);
+	return r;
+}
+
+static int answer(const struct message *m)
+{
+	struct json text = { .max = WORKER_ANSWER_MAX };
+	struct worker_ask ask;
+	int r;
+
+	if (m->frame.len < sizeof(ask))
+		return -EBADMSG;
+	memcpy(&ask, m->payload, sizeof(ask));
+	if (ask.text_len != m->frame.len - sizeof(ask))
+		return -EBADMSG;
+	interrupts_on();
+	session_answer(ask.what, m->payload + sizeof(ask), ask.text_len, &text);
+	PyErr_Clear();
+	interrupts_off();
+	r = tell(WORKER_ANSWER, &text);
+	json_free(&text);
+	return r;
+}
+
+static _Noreturn void serve_session(struct program *program)
+{
+	struct message m;
+	int r;
+
+	(void)sigaction(SIGINT, NULL, &interrupt_action);
+	interrupts_off();
+	if (session_begin() < 0)
+		_exit(1);
+	for (;;) {
+		r = next(&m);
+		if (r == 0 && m.frame.type == WORKER_CELL)
+			r = run_cell(&m, program);
+		else if (r == 0 && m.frame.type == WORKER_ASK)
+			r = answer(&m);
+		else if (r == 0)
+			r = -EBADMSG;
+		message_clear(&m);
+		if (r < 0)
+			_exit(r == -EPIPE ? 0 : 1);
+	}
+}
+
+/* ---- one program ---- */
+
+static _Noreturn void serve_one(struct program *program)
+{
+	struct json done = { .max = WORKER_DONE_MAX };
+	struct message m;
+	int code, r;
+
+	r = receive(&m);
+	if (r < 0 || m.frame.type != WORKER_CELL || take_cell(&m, program) < 0)
+		_exit(1);
+	message_clear(&m);
+	looks = program->run.flags & RUN_LOOK;
+	code = program_finish(program_run(program, &done));
+	if (worker_is_self()) {
+		worker_events_flush();
+		(void)tell(WORKER_DONE, &done);
+	}
+	_exit(code);
+}
+
 _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 {
 	static struct program program;
 	static struct request request;
-	struct json done = { .max = WORKER_DONE_MAX };
 	struct landlock landlock;
 	struct sbx_err err = { 0 };
 	struct child_confine confine;
-	int listener = -1, code, r;
+	int listener = -1, r;
 
 	join(init_pidfd, channel_fd, walls, &landlock);
 	if (program_prepare() < 0)
@@ -377,22 +621,24 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 	if (r < 0)
 		_exit(0);
 
-	receive(&request);
+	receive_run(&request);
 	prepare_program(&request, &program);
 	if (gate_install(&program) < 0)
 		fail_python("the import gate");
 	confine = (struct child_confine){
 		.run = &request.run,
-		.stdio = { request.stdio[0], request.stdio[1], request.stdio[2] },
+		.stdio = { request.message.fds[0], request.message.fds[1],
+			   request.message.fds[2] },
 		.filter = request.filter,
 		.grants = request.grants,
 		.cwd = request.cwd,
 	};
+	request.message.fd_count = 0; /* taken */
 	if (child_confine(&confine, &landlock, &listener, &err) < 0)
 		fail(&err);
 	/* From here to STARTED no call may be one that the filter asks about: nobody
 	 * answers yet. */
-	free(request.payload);
+	message_clear(&request.message);
 	if (stdio_open() < 0)
 		fail_python("the standard streams");
 	r = wire_send_frame(CHILD_CHANNEL_FD, WORKER_STARTED, NULL, 0, &listener,
@@ -401,13 +647,7 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 		_exit(1);
 	fd_close(&listener);
 
-	looks = program.run.flags & RUN_LOOK;
-	code = program_run(&program, &done);
-	if (worker_is_self()) {
-		worker_events_flush();
-		if (!done.error && is_channel(CHILD_CHANNEL_FD))
-			(void)wire_send_frame(CHILD_CHANNEL_FD, WORKER_DONE, done.data,
-					      done.len, NULL, 0);
-	}
-	_exit(code);
+	if (program.run.flags & RUN_SESSION)
+		serve_session(&program);
+	serve_one(&program);
 }

@@ -7,7 +7,8 @@
  *   engine -> jailer   struct jailer_request	jailer answers struct jailer_reply	in order
  *   engine -> init     struct init_request	init sends struct init_report		any time
  *   engine -> zygote   struct zygote_request	zygote sends struct zygote_report	any time
- *   engine -> worker   frame WORKER_RUN	worker sends WORKER_* frames		hostile from STARTED on
+ *   engine -> worker   frames WORKER_RUN,	worker sends WORKER_* frames		hostile from STARTED on
+ *			WORKER_CELL, ...
  */
 #ifndef SBX_ZYGOTE_MESSAGES_H
 #define SBX_ZYGOTE_MESSAGES_H
@@ -141,6 +142,13 @@ enum init_op {
 			 * process of the jail first. Answered there, by FOUND_END. */
 	INIT_NAMES = 7, /* before the seal: loopback up. Answered, with the fd of a socket
 			 * on its port 53, UDP. */
+	INIT_PACE = 8,  /* where it supervises: report usage every sample_ms, 0: never. Not
+			 * answered. */
+	/* In /work of a session, whatever its programs are doing. Answered by
+	 * INIT_FILE_DONE or INIT_FILE_FAILED: */
+	INIT_PUT = 9,     /* fd: as with INIT_FILES; in the place of what is there */
+	INIT_GET = 10,    /* path: plain and relative. Answered with a descriptor */
+	INIT_DELETE = 11, /* path, the same */
 };
 /* Files that a request gives, and those that a program leaves in /work. */
 #define FILES_MAX 256u               /* given */
@@ -154,12 +162,15 @@ struct init_file {
 	uint64_t len;
 };
 #define COLLECT_CONTENTS 1u /* each file comes with a descriptor to read it by */
+#define COLLECT_LIVE \
+	2u /* nothing is ended first: the look is at what may change meanwhile */
 enum found_kind { FOUND_FILE = 1, FOUND_END = 2 };
 struct init_found {
 	uint32_t kind;
 	uint32_t path_len; /* FOUND_FILE */
 	uint64_t size;     /* FOUND_FILE: as stat(2) says; FOUND_END: what was left out */
 	uint64_t stored_bytes;     /* FOUND_FILE: what it really takes */
+	uint64_t inode, changed_ns, modified_ns; /* FOUND_FILE: by which it is known again */
 	char path[FILES_NAME_MAX]; /* FOUND_FILE: below /work, any bytes but NUL */
 };
 struct init_request {
@@ -171,6 +182,7 @@ struct init_request {
 	uint32_t processes;
 	uint32_t sample_ms; /* report usage this often, 0: never */
 	uint32_t flags;     /* INIT_COLLECT */
+	uint64_t since_ns;  /* INIT_COLLECT: contents of what was changed since then only */
 	char path[4096];
 };
 enum init_report_kind {
@@ -180,6 +192,8 @@ enum init_report_kind {
 	INIT_USAGE = 4,  /* a sample */
 	INIT_EXCEEDED =
 		5, /* memory: the jail was over memory_bytes and is stopped (SIGSTOP to all) */
+	INIT_FILE_DONE = 6,   /* tmpfs_bytes: the file's size; fd: with INIT_GET */
+	INIT_FILE_FAILED = 7, /* err; nothing else is wrong */
 };
 struct init_report {
 	uint32_t kind, serial;
@@ -216,8 +230,13 @@ struct zygote_report {
 enum worker_frame {
 	/* engine -> worker */
 	WORKER_RUN =
-		1, /* struct worker_run and its sections; fds: stdin, stdout, stderr */
+		1, /* struct worker_run and its sections: the walls; fds: stdin, stdout,
+		    * stderr */
 	WORKER_LOOKED = 2, /* answers WORKER_LOOK; no payload */
+	WORKER_CELL =
+		3, /* struct worker_cell and its sections: a program. One, or with
+		    * RUN_SESSION each after the other's WORKER_DONE; then fd: its stdin */
+	WORKER_ASK = 4, /* with RUN_SESSION, between programs: struct worker_ask, text */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
 	WORKER_FAILED =
@@ -228,9 +247,11 @@ enum worker_frame {
 	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
 	WORKER_LOOK =
 		34, /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
+	WORKER_ANSWER = 35, /* to WORKER_ASK: JSON, docs below; at most WORKER_ANSWER_MAX */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
+#define WORKER_ANSWER_MAX (1u << 20)
 #define RUN_FILE_OPERATIONS 0x01u
 #define RUN_IMPORTS 0x02u
 #define RUN_NETWORK 0x04u
@@ -238,6 +259,7 @@ enum worker_frame {
 #define RUN_LISTENER 0x10u /* make a seccomp listener */
 #define RUN_LOOK \
 	0x20u /* limits are kept by looking: ask for a last look before anything is let go */
+#define RUN_SESSION 0x40u /* programs come one after the other, state is kept */
 struct worker_run {
 	uint32_t walls;       /* WALL_LANDLOCK, WALL_SECCOMP, WALL_RLIMITS, ... */
 	uint32_t flags;       /* RUN_* */
@@ -251,15 +273,24 @@ struct worker_run {
 		memory_bytes; /* the policy's limit, for the interpreter's own judgement of MemoryError */
 	/* sections, in this order, right behind the struct: */
 	uint32_t filter_len;      /* struct sock_filter[] in bytes */
-	uint32_t code_len;        /* UTF-8 */
-	uint32_t filename_len;    /* UTF-8, for tracebacks */
 	uint32_t modules_len;     /* allowed_modules, each with its NUL */
 	uint32_t environment_len; /* KEY=VALUE, each with its NUL */
 	uint32_t grants_len;      /* "r" or "w" and an absolute path, each with its NUL */
-	uint32_t
-		files_len; /* names below /work that came with the request, each with its NUL */
-	uint32_t cwd_len; /* absolute path, no NUL; 0: stay in /work */
+	uint32_t cwd_len;         /* absolute path, no NUL; 0: stay in /work */
 };
+struct worker_cell {
+	uint32_t count; /* its number in the session, from 1; 0: no session */
+	/* sections: */
+	uint32_t code_len;     /* UTF-8 */
+	uint32_t filename_len; /* UTF-8, for tracebacks */
+	uint32_t files_len; /* names below /work that were given, each with its NUL */
+};
+enum worker_asks { ASK_VARIABLES = 1, ASK_COMPLETE = 2 };
+struct worker_ask {
+	uint32_t what;
+	uint32_t text_len; /* ASK_COMPLETE: the code up to the cursor, UTF-8 */
+};
+#define ASK_TEXT_MAX (64u << 10)
 #define WORKER_RUN_MAX (24u << 20)
 /*
  * WORKER_EVENT: {"kind": "import" | "open" | "connect" | "exec" | ..., "subject": "numpy",
@@ -273,6 +304,8 @@ struct worker_run {
  *		  "cause": "denied" | "disk" | "processes" | "memory" | null,  the interpreter's view of an uncaught
  *		  exception; the engine believes it only next to evidence of its own
  *		  "displays": [{mime: data}]}
+ * WORKER_ANSWER: {"variables": [{"name", "type", "size": int or null, "preview": str or null}]}
+ *		  {"matches": [str], "start": int}	start: characters before what a match replaces
  */
 
 #endif

@@ -47,7 +47,8 @@ struct worker {
 	int far_fd; /* the worker's end of the channel, until it is forked */
 	struct buf in, out;
 	size_t in_at; /* of `in`, what is parsed */
-	size_t received; /* bytes of all, and frames: a bound on what a program can have us do */
+	size_t received; /* bytes of all, and frames: a bound on what a program can have us
+			  * do */
 	unsigned frames;
 	int out_fds[3];
 	size_t out_fd_count;
@@ -139,8 +140,12 @@ static size_t frame_max(uint32_t type)
 		return WORKER_EVENT_MAX;
 	case WORKER_DONE:
 		return WORKER_DONE_MAX;
+	case WORKER_ANSWER:
+		return WORKER_ANSWER_MAX;
 	case WORKER_RUN:
 	case WORKER_LOOKED:
+	case WORKER_CELL:
+	case WORKER_ASK:
 		break;
 	}
 	return SIZE_MAX; /* not one that a worker sends */
@@ -334,6 +339,37 @@ int worker_run(struct worker *w, const void *data, size_t len, const int stdio[3
 	return r < 0 ? r : flush(w);
 }
 
+int worker_send(struct worker *w, enum worker_frame type, const void *data, size_t len,
+		int fd)
+{
+	const struct wire_frame frame = { .type = type, .len = (uint32_t)len };
+	int r, copy;
+
+	if (w->closed || len > WORKER_RUN_MAX)
+		return w->closed ? -EPIPE : -EMSGSIZE;
+	/* Descriptors go with the first byte that is sent: not with another frame's. */
+	if (fd >= 0 && w->out.len > 0)
+		return -EAGAIN;
+	r = buf_add(&w->out, &frame, sizeof(frame));
+	if (r == 0)
+		r = buf_add(&w->out, data, len);
+	if (r == 0 && fd >= 0) {
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (copy < 0)
+			return -errno;
+		w->out_fds[w->out_fd_count++] = copy;
+	}
+	w->received = 0;
+	w->frames = 0;
+	return r < 0 ? r : flush(w);
+}
+
+void worker_interrupt(struct worker *w)
+{
+	if (w->pidfd >= 0 && !w->exited)
+		(void)k_pidfd_send_signal(w->pidfd, SIGINT);
+}
+
 int worker_looked(struct worker *w)
 {
 	const struct wire_frame frame = { .type = WORKER_LOOKED };
@@ -428,10 +464,8 @@ static void on_init(void *arg, uint32_t events)
 	} else if (!w->is_ready) {
 		fail(w, &report.err);
 	} else {
-		if (fd >= 0 && w->events.names)
-			w->events.names(w->events.arg, fd_take(&fd));
 		if (w->events.init)
-			w->events.init(w->events.arg, &report);
+			w->events.init(w->events.arg, &report, fd_take(&fd));
 	}
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * One worker: a jail with its init, its cgroup, and the fork of the zygote that lives in
- * it. Used once. Engine, on its loop.
+ * it. Used for one program, or one session's. Engine, on its loop.
  *
  * The life of a worker: worker_new() -> the jail is made -> INIT_READY -> the zygote
  * forks -> the fork joins the jail and is moved into its cgroup -> ready() ->
- * worker_seal() -> worker_run() -> frames -> exited() -> worker_kill() -> gone() ->
+ * worker_run() -> worker_cell() -> frames -> exited() -> worker_kill() -> gone() ->
  * worker_release(). failed() may come instead of ready(), gone() at any time after
  * worker_new(). */
 #ifndef SBX_ZYGOTE_WORKER_H
@@ -19,12 +19,11 @@ struct worker_events {
 	/* Before ready(), or a step of the set-up after it. The worker is to be
 	 * released. */
 	void (*failed)(void *arg, struct worker *worker, const struct sbx_err *err);
-	/* From ready() on. NULL before. */
-	void (*init)(void *arg, const struct init_report *report);
+	/* From ready() on. NULL before. fd: what came with it, or -1; the callee's. */
+	void (*init)(void *arg, const struct init_report *report, int fd);
 	/* A frame from the program's side. fd: with WORKER_STARTED the listener, or -1;
 	 * the callee's. */
 	void (*frame)(void *arg, uint32_t type, const char *data, size_t len, int fd);
-	void (*names)(void *arg, int fd); /* the socket of INIT_NAMES; the callee's */
 	void (*exited)(void *arg, int wait_status, uint64_t cpu_us);
 	void (*gone)(void *arg); /* its pid namespace is empty */
 	void *arg;
@@ -55,7 +54,12 @@ int worker_init_request(struct worker *worker, const struct init_request *reques
 /* WORKER_RUN: the struct and its sections; the three descriptors are duplicated. */
 int worker_run(struct worker *worker, const void *data, size_t len, const int stdio[3]);
 
+/* WORKER_CELL or WORKER_ASK, the struct and its sections. fd is duplicated; -1: none. What
+ * the worker may say is counted from here on. */
+int worker_send(struct worker *worker, enum worker_frame type, const void *data,
+		size_t len, int fd);
 int worker_looked(struct worker *worker); /* WORKER_LOOKED */
+void worker_interrupt(struct worker *worker); /* SIGINT to its process */
 
 uint32_t worker_serial(const struct worker *worker);
 uint32_t worker_uid_index(const struct worker *worker);

@@ -9,11 +9,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "net/dns.h"
 #include "net/hosts.h"
+#include "net/own.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -339,6 +341,34 @@ static void test_noise(void **state)
 	}
 }
 
+static void test_own_ports(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct own own = { 0 };
+	struct net_address address;
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(own_add(&own, fd), 0);
+	assert_int_equal(net_address_from((struct sockaddr *)&at, len, &address), 0);
+	assert_true(own_is(&own, &address));
+	address.bytes[3] = 77; /* 127.0.0.77 is this machine, too */
+	assert_true(own_is(&own, &address));
+	address.port++;
+	assert_false(own_is(&own, &address));
+	address.port--;
+	memcpy(address.bytes, "\xc0\x00\x02\x01", 4); /* 192.0.2.1 is nobody's */
+	assert_false(own_is(&own, &address));
+	for (size_t i = 1; i < OWN_PORTS; i++)
+		assert_int_equal(own_add(&own, fd), 0);
+	assert_int_equal(own_add(&own, fd), -ENOSPC);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_addresses), cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_answers),   cmocka_unit_test(test_answers_of_ours),
 		cmocka_unit_test(test_noise),
+		cmocka_unit_test(test_own_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ __all__ = ["Call", "Client", "ServerGone"]
 
 _CONNECT_S = 10.0
 _IDLE_S = 30.0  # the server ends idle connections after 60 s
+_JSON = ("application/json", "application/problem+json")
 _IDLE_MAX = 32  # connections kept; more are made as needed and closed after use
 
 
@@ -198,7 +199,7 @@ class Client:
             self._put_back(connection, response)
         else:
             connection.close()
-        if response.getheader("Content-Type", "").partition(";")[0].strip() != "application/json":
+        if response.getheader("Content-Type", "").partition(";")[0].strip() not in _JSON:
             raise SandboxError(f"the server at {self.url} answered {response.status} and no JSON")
         return response.status, _decode(text)
 

@@ -205,7 +205,7 @@ class Sandbox:
     def _stream(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             for status, item in self._client().stream(_EXECUTIONS, request):
-                if not isinstance(item, dict) or item.get("type", "error") == "error":
+                if status != 200 or not isinstance(item, dict) or item.get("type", "error") == "error":
                     # The request was refused: a plain answer, or the line of a stream that had begun.
                     yield {"type": "result", "result": self._result(status, item)}
                 elif item["type"] == "result":
@@ -225,12 +225,13 @@ class Sandbox:
             self._within_limits = result.status not in LIMITS
             self._tell(result)
             return result
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if not isinstance(error, dict):
+        # A problem document (RFC 9457), by itself or as the last line of a stream.
+        error = answer.get("error", answer) if isinstance(answer, dict) else None
+        if not isinstance(error, dict) or not isinstance(error.get("name"), str):
             raise SandboxError(f"the server answered {status} and no result")
         name, field = error.get("name"), error.get("field")
         raise SandboxError(
-            str(error.get("message") or name or status),
+            str(error.get("detail") or name or status),
             name=name if isinstance(name, str) else None,
             field=field if isinstance(field, str) else None,
         )

@@ -1,25 +1,37 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: lines of JSON for a stream (ndjson.h).
+ * Purpose: lines of JSON, or server-sent events, for a stream (stream.h).
  * Process: the engine; one thread. Trusts: nothing about a program's bytes.
- * Invariants: every line is whole, unless `broken`; partial holds a right beginning of a
+ * Invariants: every line and event is whole, unless `broken`; partial holds a right beginning of a
  *   sequence, never a whole or a wrong one. */
 #include <stdint.h>
 #include <string.h>
 
 #include "base/jsontext.h"
-#include "daemon/ndjson.h"
+#include "daemon/stream.h"
 
 #define TEXT_CHUNK (16u << 10)
 
-void ndjson_object(struct ndjson *n, json_t *object)
+void stream_object(struct stream *s, json_t *object)
 {
-	if (!object || jsontext_add(&n->lines, object) < 0 ||
-	    buf_add(&n->lines, "\n", 1) < 0)
-		n->broken = true;
+	const char *type = json_string_value(json_object_get(object, "type"));
+	int r = object ? 0 : -1;
+
+	/* Types are words of ours and JSON has no bare line end: nothing that a program says
+	 * can end an event or begin one. */
+	if (r == 0 && s->events)
+		r = buf_addf(&s->text,
+			     "event: %s\nid: %llu\ndata: ", type ? type : "message",
+			     (unsigned long long)s->next++);
+	if (r == 0)
+		r = jsontext_add(&s->text, object);
+	if (r == 0)
+		r = buf_add(&s->text, "\n\n", s->events ? 2 : 1);
+	if (r < 0)
+		s->broken = true;
 	json_decref(object);
 }
 
-void ndjson_typed(struct ndjson *n, const char *type, const json_t *object)
+void stream_typed(struct stream *s, const char *type, const json_t *object)
 {
 	json_t *line = json_pack("{s:s}", "type", type);
 
@@ -28,7 +40,7 @@ void ndjson_typed(struct ndjson *n, const char *type, const json_t *object)
 		json_decref(line);
 		line = NULL;
 	}
-	ndjson_object(n, line);
+	stream_object(s, line);
 }
 
 /* One sequence at p: its length if it is whole and right; 0 if it is right so far but not
@@ -63,23 +75,23 @@ static int utf8_sequence(const unsigned char *p, size_t len)
 }
 
 /* At most TEXT_CHUNK bytes. */
-static void text_chunk(struct ndjson *n, int stream, const char *data, size_t len,
+static void text_chunk(struct stream *s, int stream, const char *data, size_t len,
 		       bool last)
 {
-	unsigned char in[TEXT_CHUNK + sizeof(n->partial[0].bytes)];
-	size_t have = n->partial[stream - 1].len, at = 0, used = 0;
-	unsigned char *partial = n->partial[stream - 1].bytes;
+	unsigned char in[TEXT_CHUNK + sizeof(s->partial[0].bytes)];
+	size_t have = s->partial[stream - 1].len, at = 0, used = 0;
+	unsigned char *partial = s->partial[stream - 1].bytes;
 	char out[3 * sizeof(in)];
 	int r;
 
 	memcpy(in, partial, have);
 	memcpy(in + have, data, len);
 	have += len;
-	n->partial[stream - 1].len = 0;
+	s->partial[stream - 1].len = 0;
 	while (at < have) {
 		r = utf8_sequence(in + at, have - at);
 		if (r == 0 && !last) {
-			n->partial[stream - 1].len = have - at;
+			s->partial[stream - 1].len = have - at;
 			memcpy(partial, in + at, have - at);
 			break;
 		}
@@ -94,47 +106,53 @@ static void text_chunk(struct ndjson *n, int stream, const char *data, size_t le
 		at += r == 0 ? have - at : (size_t)-r;
 	}
 	if (used)
-		ndjson_object(n, json_pack("{s:s,s:s%}", "type",
+		stream_object(s, json_pack("{s:s,s:s%}", "type",
 					   stream == 1 ? "stdout" : "stderr", "text", out,
 					   used));
 }
 
-void ndjson_text(struct ndjson *n, int stream, const char *data, size_t len)
+void stream_text(struct stream *s, int stream, const char *data, size_t len)
 {
 	size_t part;
 
 	for (; len; data += part, len -= part) {
 		part = len < TEXT_CHUNK ? len : TEXT_CHUNK;
-		text_chunk(n, stream, data, part, false);
+		text_chunk(s, stream, data, part, false);
 	}
 }
 
-void ndjson_text_end(struct ndjson *n)
+void stream_text_end(struct stream *s)
 {
-	text_chunk(n, 1, "", 0, true);
-	text_chunk(n, 2, "", 0, true);
+	text_chunk(s, 1, "", 0, true);
+	text_chunk(s, 2, "", 0, true);
 }
 
-size_t ndjson_read(struct ndjson *n, char *data, size_t max)
+void stream_alive(struct stream *s)
 {
-	size_t len = ndjson_waiting(n);
+	if (s->events && buf_add(&s->text, ":\n\n", 3) < 0)
+		s->broken = true;
+}
+
+size_t stream_read(struct stream *s, char *data, size_t max)
+{
+	size_t len = stream_waiting(s);
 
 	if (len > max)
 		len = max;
 	if (!len)
 		return 0;
-	memcpy(data, n->lines.data + n->at, len);
-	n->at += len;
+	memcpy(data, s->text.data + s->at, len);
+	s->at += len;
 	/* Half at least is moved over by bytes that go: a long text is not copied again
 	 * for each part of it. */
-	if (n->at >= n->lines.len - n->at) {
-		buf_consume(&n->lines, n->at);
-		n->at = 0;
+	if (s->at >= s->text.len - s->at) {
+		buf_consume(&s->text, s->at);
+		s->at = 0;
 	}
 	return len;
 }
 
-void ndjson_free(struct ndjson *n)
+void stream_free(struct stream *s)
 {
-	buf_free(&n->lines);
+	buf_free(&s->text);
 }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * Our own interface (docs/api.md), a table a subject. Engine. */
+#ifndef SBX_DAEMON_API_H
+#define SBX_DAEMON_API_H
+
+#include "daemon/request.h"
+#include "daemon/route.h"
+#include "engine/session.h"
+
+extern const struct route_table api_executions; /* api_executions.c */
+extern const struct route_table api_server;     /* api_server.c */
+extern const struct route_table api_sessions;   /* api_sessions.c */
+
+/* The body of POST /v1/executions, with what the configuration adds; cleared by
+ * request_clear(). 0 or -errno, err filled. */
+int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err);
+/* The same of another object. */
+int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
+		   struct sbx_err *err);
+/* One that this caller may see; NULL: it was answered that there is none. */
+struct session *api_session(struct exchange *ex, const char *id, const char *field);
+
+#endif

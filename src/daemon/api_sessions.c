@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT
+ * Purpose: /v1/sessions: make, list, look, interrupt, restart, end; their variables and
+ *   files.
+ * Process: the engine. Trusts: nothing in a body.
+ * Invariants: a caller sees its own sessions only, unless it sees everybody's. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "daemon/api.h"
+#include "daemon/http_internal.h"
+
+#define IDLE_S_MAX (7u * 24 * 3600)
+
+/* Whose it is. */
+struct owner {
+	char name[80];
+};
+
+static void on_ended(void *arg, struct session *session, const char *reason)
+{
+	(void)session;
+	(void)reason;
+	free(arg);
+}
+
+static bool may_see(const struct exchange *ex, const struct session *session)
+{
+	const struct owner *owner = session_arg(session);
+
+	return ex->caller.owner || (owner && strcmp(owner->name, ex->caller.name) == 0);
+}
+
+static void not_found(struct exchange *ex, const char *field)
+{
+	exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotFound", field,
+			    "there is no session with this id");
+}
+
+struct session *api_session(struct exchange *ex, const char *id, const char *field)
+{
+	struct session *session = engine_session(exchange_engine(ex), id);
+
+	if (session && may_see(ex, session))
+		return session;
+	not_found(ex, field);
+	return NULL;
+}
+
+static struct session *of_path(struct exchange *ex)
+{
+	return api_session(ex, exchange_param(ex, "id"), NULL);
+}
+
+/* ---- made, listed, ended ---- */
+
+/* What is not a program's of the request. */
+static int take_body(struct exchange *ex, struct request *request, uint32_t *ret_idle_s,
+		     struct sbx_err *err)
+{
+	json_t *body = json_copy(exchange_body(ex)),
+	       *idle = json_object_get(body, "idle_timeout");
+	json_int_t seconds = json_integer_value(idle);
+	int r = body ? 0 : err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+
+	if (r == 0 && idle &&
+	    (!json_is_integer(idle) || seconds < 1 || seconds > IDLE_S_MAX))
+		r = err_set_field(err, SBX_AT_USAGE, 0, "idle_timeout",
+				  "request: \"idle_timeout\" has to be a number of "
+				  "seconds between 1 and %u",
+				  IDLE_S_MAX);
+	*ret_idle_s = (uint32_t)seconds;
+	(void)json_object_del(body, "idle_timeout");
+	for (const char *const *key =
+		     (const char *const[]){ "code", "filename", "stdin", "timeout",
+					    "detach", "session", NULL };
+	     r == 0 && *key; key++)
+		if (json_object_get(body, *key))
+			r = err_set_field(err, SBX_AT_USAGE, 0, *key,
+					  "request: \"%s\" is for an execution", *key);
+	if (r == 0 && json_object_set_new(body, "code", json_string("")) < 0)
+		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	if (r == 0)
+		r = api_request_of(ex, body, request, err);
+	json_decref(body);
+	return r;
+}
+
+static int make(struct exchange *ex, const struct request *request, uint32_t idle_s,
+		struct session **ret, struct sbx_err *err)
+{
+	struct owner *owner = calloc(1, sizeof(*owner));
+	const struct session_events events = { .ended = on_ended, .arg = owner };
+	const struct session_request wanted = { .policy = request->execution.policy,
+						.cwd = request->execution.cwd,
+						.files = request->execution.files,
+						.file_count =
+							request->execution.file_count,
+						.peer_fd = ex->caller.peer_fd,
+						.idle_timeout_s = idle_s };
+	int r;
+
+	if (!owner)
+		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	r = exchange_check_policy(ex, wanted.policy, err);
+	if (r == 0)
+		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
+	if (r < 0)
+		free(owner);
+	return r;
+}
+
+static int post_session(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = NULL;
+	struct request request;
+	char location[80];
+	uint32_t idle_s;
+	int r = take_body(ex, &request, &idle_s, err);
+
+	if (r < 0)
+		return r;
+	r = make(ex, &request, idle_s, &session, err);
+	request_clear(&request);
+	if (r < 0)
+		return r;
+	(void)snprintf(location, sizeof(location), "/v1/sessions/%s", session_id(session));
+	exchange_header(ex, "Location", location);
+	exchange_json(ex, MHD_HTTP_CREATED, session_describe(session));
+	return 0;
+}
+
+struct listing {
+	struct exchange *ex;
+	json_t *list;
+};
+
+static void list_one(void *arg, struct session *session)
+{
+	struct listing *listing = arg;
+
+	if (may_see(listing->ex, session))
+		(void)json_array_append_new(listing->list, session_describe(session));
+}
+
+static int list_sessions(struct exchange *ex, struct sbx_err *err)
+{
+	struct listing listing = { ex, json_array() };
+
+	(void)err;
+	engine_sessions(exchange_engine(ex), list_one, &listing);
+	exchange_json(ex, MHD_HTTP_OK, json_pack("{s:o}", "sessions", listing.list));
+	return 0;
+}
+
+static int get_session(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	(void)err;
+	if (session)
+		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
+	return 0;
+}
+
+static int delete_session(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	(void)err;
+	if (!session)
+		return 0;
+	session_end(session, "it was ended by its owner");
+	exchange_empty(ex, MHD_HTTP_NO_CONTENT);
+	return 0;
+}
+
+static int interrupt(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	(void)err;
+	if (!session)
+		return 0;
+	session_interrupt(session);
+	exchange_empty(ex, MHD_HTTP_NO_CONTENT);
+	return 0;
+}
+
+static int restart(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+	int r;
+
+	if (!session)
+		return 0;
+	r = session_restart(session, err);
+	if (r == 0)
+		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
+	return r;
+}
+
+/* ---- what is answered later ---- */
+
+static void problem(struct exchange *ex, const struct sbx_err *err)
+{
+	if (err->stage == SBX_AT_USAGE && err->errnum == ENOENT)
+		exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotFound", NULL, err->msg);
+	else
+		exchange_problem(ex, err);
+}
+
+static void on_answer(void *arg, json_t *answer, const struct sbx_err *err)
+{
+	struct exchange *ex = arg;
+
+	if (err)
+		problem(ex, err);
+	else
+		exchange_json(ex, MHD_HTTP_OK, json_incref(answer));
+	exchange_release(ex);
+}
+
+static void on_deleted(void *arg, json_t *answer, const struct sbx_err *err)
+{
+	struct exchange *ex = arg;
+
+	(void)answer;
+	if (err)
+		problem(ex, err);
+	else
+		exchange_empty(ex, MHD_HTTP_NO_CONTENT);
+	exchange_release(ex);
+}
+
+static int later(struct exchange *ex, int r)
+{
+	if (r == 0)
+		(void)exchange_hold(ex);
+	return r;
+}
+
+static int get_variables(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	return session ? later(ex, session_inspect(session, "variables", NULL, on_answer,
+						   ex, err))
+		       : 0;
+}
+
+static int complete(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	return session ? later(ex, session_inspect(session, "complete", exchange_body(ex),
+						   on_answer, ex, err))
+		       : 0;
+}
+
+static int list_files(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	return session ? later(ex, session_file_list(session, on_answer, ex, err)) : 0;
+}
+
+static int put_file(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+	const char *data;
+	size_t len;
+
+	if (!session)
+		return 0;
+	data = exchange_bytes(ex, &len);
+	return later(ex, session_file_put(session, exchange_param(ex, "path"), data, len,
+					  on_answer, ex, err));
+}
+
+static int delete_file(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	return session ? later(ex, session_file_delete(session, exchange_param(ex, "path"),
+						       on_deleted, ex, err))
+		       : 0;
+}
+
+static void on_file(void *arg, int fd, uint64_t size, const struct sbx_err *err)
+{
+	struct exchange *ex = arg;
+
+	if (err) {
+		problem(ex, err);
+		fd_close(&fd);
+	} else {
+		exchange_file(ex, exchange_param(ex, "path"), fd, (size_t)size);
+	}
+	exchange_release(ex);
+}
+
+static int get_file(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = of_path(ex);
+
+	return session ? later(ex, session_file_get(session, exchange_param(ex, "path"),
+						    on_file, ex, err))
+		       : 0;
+}
+
+/* ---- the table ---- */
+
+static const struct route_answer made_answers[] = {
+	{ 201, NULL, "Session", "It is being started; programs may be sent at once." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer list_answers[] = {
+	{ 200, NULL, "SessionList", "The caller's." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer one_answers[] = {
+	{ 200, NULL, "Session", "As it is now." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer empty_answers[] = {
+	{ 204, NULL, NULL, "It was told." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer object_answers[] = {
+	{ 200, NULL, "Object", "What its interpreter says, bounded: a claim." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer file_answers[] = {
+	{ 200, NULL, "Files", "What lies in its working directory." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer put_answers[] = {
+	{ 200, NULL, "Object", "Its path and size." },
+	{ 0, NULL, NULL, NULL },
+};
+static const struct route_answer content_answers[] = {
+	{ 200, "*/*", NULL, "The file, as an attachment." },
+	{ 0, NULL, NULL, NULL },
+};
+
+static const struct route routes[] = {
+	{ .method = "POST",
+	  .pattern = "/v1/sessions",
+	  .handle = post_session,
+	  .body = BODY_JSON,
+	  .body_schema = "SessionRequest",
+	  .id = "makeSession",
+	  .summary = "Make a session",
+	  .description = "A jail in which programs run one after the other and keep their "
+			 "state: send them to /v1/executions with `session`.",
+	  .answers = made_answers },
+	{ .method = "GET",
+	  .pattern = "/v1/sessions",
+	  .handle = list_sessions,
+	  .id = "listSessions",
+	  .summary = "Sessions",
+	  .answers = list_answers },
+	{ .method = "GET",
+	  .pattern = "/v1/sessions/{id}",
+	  .handle = get_session,
+	  .id = "getSession",
+	  .summary = "One session",
+	  .answers = one_answers },
+	{ .method = "DELETE",
+	  .pattern = "/v1/sessions/{id}",
+	  .handle = delete_session,
+	  .id = "endSession",
+	  .summary = "End a session",
+	  .answers = empty_answers },
+	{ .method = "POST",
+	  .pattern = "/v1/sessions/{id}/interrupt",
+	  .handle = interrupt,
+	  .id = "interruptSession",
+	  .summary = "KeyboardInterrupt in the program that runs now",
+	  .answers = empty_answers },
+	{ .method = "POST",
+	  .pattern = "/v1/sessions/{id}/restart",
+	  .handle = restart,
+	  .id = "restartSession",
+	  .summary = "A new interpreter under the same id, with the files",
+	  .answers = one_answers },
+	{ .method = "GET",
+	  .pattern = "/v1/sessions/{id}/variables",
+	  .handle = get_variables,
+	  .id = "getSessionVariables",
+	  .summary = "Its variables, while it is idle",
+	  .answers = object_answers },
+	{ .method = "POST",
+	  .pattern = "/v1/sessions/{id}/complete",
+	  .handle = complete,
+	  .body = BODY_JSON,
+	  .body_schema = "CompleteRequest",
+	  .id = "completeInSession",
+	  .summary = "How a name could go on, while it is idle",
+	  .answers = object_answers },
+	{ .method = "GET",
+	  .pattern = "/v1/sessions/{id}/files",
+	  .handle = list_files,
+	  .id = "listSessionFiles",
+	  .summary = "Its files",
+	  .answers = file_answers },
+	{ .method = "GET",
+	  .pattern = "/v1/sessions/{id}/files/{path...}",
+	  .handle = get_file,
+	  .id = "getSessionFile",
+	  .summary = "One of its files",
+	  .answers = content_answers },
+	{ .method = "PUT",
+	  .pattern = "/v1/sessions/{id}/files/{path...}",
+	  .handle = put_file,
+	  .body = BODY_BYTES,
+	  .id = "putSessionFile",
+	  .summary = "Put a file in the place of what is there",
+	  .answers = put_answers },
+	{ .method = "DELETE",
+	  .pattern = "/v1/sessions/{id}/files/{path...}",
+	  .handle = delete_file,
+	  .id = "deleteSessionFile",
+	  .summary = "Delete a file",
+	  .answers = empty_answers },
+};
+
+const struct route_table api_sessions = { .name = "sessions",
+					  .routes = routes,
+					  .count = sizeof(routes) / sizeof(routes[0]) };
