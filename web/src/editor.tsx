@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // CodeMirror in a shadow root: there its styles are constructed sheets, which a strict Content-Security-Policy allows.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeCompletion, closeBracketsKeymap, completionKeymap, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { globalCompletion, localCompletionSource, python } from "@codemirror/lang-python";
 import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
@@ -74,7 +74,9 @@ export interface EditorHandle {
 }
 
 export interface EditorProps {
+  /** Read when the editor is made and when `revision` changes. */
   value: string;
+  revision?: number;
   label: string;
   onChange(value: string): void;
   /** "stay": Ctrl+Enter; "next": Shift+Enter. */
@@ -106,18 +108,20 @@ export function Editor(props: EditorProps) {
   const view = useRef<EditorView | null>(null);
   const latest = useRef(props);
   latest.current = props;
-
   useEffect(() => {
     const element = host.current;
     if (!element) return undefined;
     const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
-    const run = (how: "stay" | "next") => (): boolean => {
+    const run = (how: "stay" | "next") => (v: EditorView): boolean => {
+      closeCompletion(v);
       latest.current.onRun(how);
       return true;
     };
     const source = async (context: CompletionContext): Promise<CompletionResult | null> => {
+      if (!context.view?.hasFocus) return null;
       const ask = latest.current.complete;
       const own = ask ? await sessionSource(ask)(context) : null;
+      if (!context.view.hasFocus || context.aborted) return null;
       return own && own.options.length ? own : (localCompletionSource(context) ?? (await globalCompletion(context)));
     };
     const editor = new EditorView({
@@ -128,7 +132,7 @@ export function Editor(props: EditorProps) {
         extensions: [
           keymap.of([
             { key: "Ctrl-Enter", mac: "Cmd-Enter", run: run("stay"), preventDefault: true },
-            { key: "Shift-Enter", run: (v) => (latest.current.grow ? run("next")() : (v.dispatch(v.state.replaceSelection("\n")), true)) },
+            { key: "Shift-Enter", run: (v) => (latest.current.grow ? run("next")(v) : (v.dispatch(v.state.replaceSelection("\n")), true)) },
           ]),
           lineNumbers(),
           highlightSpecialChars(),
@@ -173,15 +177,16 @@ export function Editor(props: EditorProps) {
     };
   }, []);
 
+  // Only what came from elsewhere is put into it: an effect runs late, and would take back what was typed meanwhile.
   useEffect(() => {
     const editor = view.current;
     if (editor && editor.state.doc.toString() !== props.value)
       editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: props.value } });
-  }, [props.value]);
+  }, [props.revision]);
 
   useEffect(() => {
     view.current?.dispatch({ effects: mark.of(props.errorLine ?? null) });
-  }, [props.errorLine, props.value]);
+  }, [props.errorLine, props.revision]);
 
   return <div class={props.grow ? "editor grow" : "editor"} ref={host} data-testid="editor" />;
 }

@@ -9,7 +9,7 @@ import { language, setLanguage, t } from "./i18n";
 import type { Key } from "./messages";
 import { changes, preset } from "./policy";
 import { fromFragment } from "./share";
-import { code, go, health, href, loadHealth, loadPolicy, origin, route, setTheme, theme, toast, type Theme } from "./store";
+import { setCode, go, health, href, loadHealth, loadPolicy, origin, route, setTheme, theme, toast, type Theme } from "./store";
 import { Icon, type IconName } from "./ui/icons";
 import { Button, Empty, Marked } from "./ui/parts";
 import { CompareView, DetailView } from "./views/detail";
@@ -46,7 +46,7 @@ async function openLink(): Promise<void> {
   const link = await fromFragment(pendingLink);
   pendingLink = null;
   if (!link) return;
-  code.value = link.code;
+  setCode(link.code);
   preset.value = link.preset;
   changes.value = link.changes;
   origin.value = { kind: "link" };

@@ -51,6 +51,7 @@ export class Run {
   }
 
   write(name: "stdout" | "stderr", text: string): void {
+    if (!text) return;
     this.term().write(name, text);
     const at = performance.now() - this.startedAt;
     const marks = this.marks.peek();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What the views share: where the page is, what is in the editor, what is running, what the server told of itself.
-import { effect, signal } from "@preact/signals";
+import { batch, effect, signal } from "@preact/signals";
 import { ApiError, call } from "./api";
 import { asRequest, effective, preset, table } from "./policy";
 import { Run, type RunRequest } from "./run";
@@ -99,6 +99,16 @@ function draft(): string {
 }
 
 export const code = signal(draft());
+/** Counts what was put into the editor by other than typing. */
+export const codeRevision = signal(0);
+
+export function setCode(text: string): void {
+  batch(() => {
+    code.value = text;
+    codeRevision.value++;
+  });
+}
+
 /** Where code and policy came from, if not from this person. */
 export const origin = signal<{ kind: "link" } | { kind: "history"; id: string } | null>(null);
 

@@ -218,8 +218,11 @@ class Fake {
     const script = session ? this.cell(run, name) : (scripts[name] ?? scripts.plain)(run);
     res.writeHead(200, { ...HEADERS, "Content-Type": "application/x-ndjson", "Cache-Control": "no-store" });
     res.on("close", () => (run.stopped = true));
+    let drained = () => {};
+    res.on("drain", () => drained());
+    res.on("close", () => drained());
     const say = async (line) => {
-      if (!res.write(JSON.stringify(line) + "\n")) await new Promise((r) => (res.destroyed ? r() : (res.once("drain", r), res.once("close", r))));
+      if (!res.write(JSON.stringify(line) + "\n") && !res.destroyed) await new Promise((r) => (drained = r));
     };
     await say({ type: "start", id: run.id });
     if (session) session.state = "busy";
@@ -399,6 +402,8 @@ export async function startFake(options = {}) {
   const fake = new Fake(options);
   const server = createServer((req, res) => fake.handle(req, res).catch((e) => (console.error(e), res.destroy())));
   await new Promise((r) => server.listen(options.port ?? 0, "127.0.0.1", r));
+  // A test that fails leaves it behind.
+  if (!options.port) server.unref();
   return { url: `http://127.0.0.1:${server.address().port}`, fake, close: () => (server.closeAllConnections(), server.close()) };
 }
 

@@ -15,10 +15,15 @@ interface Measure {
   pick: (s: Sample, before: Sample | undefined) => number | null;
   show: (v: number) => string;
   stepped?: boolean;
+  /** Distances that its axis may have. */
+  steps?: number[];
 }
 
+const BINARY = Array.from({ length: 41 }, (_, i) => 2 ** i);
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000, 1000000];
+
 const MEASURES: Measure[] = [
-  { key: "memory", limitField: "max_memory_mb", scale: 1048576, pick: (s) => s.memory_bytes, show: bytes },
+  { key: "memory", limitField: "max_memory_mb", scale: 1048576, pick: (s) => s.memory_bytes, show: bytes, steps: BINARY },
   {
     key: "cpu",
     limitField: "max_cpu_percent",
@@ -27,8 +32,8 @@ const MEASURES: Measure[] = [
     pick: (s, b) => (b ? (s.at_ms - b.at_ms >= 5 ? (100 * Math.max(0, s.cpu_ms - b.cpu_ms)) / (s.at_ms - b.at_ms) : null) : s.at_ms > 0 ? (100 * s.cpu_ms) / s.at_ms : 0),
     show: (v) => `${v < 10 ? v.toFixed(1) : Math.round(v)} %`,
   },
-  { key: "processes", limitField: "max_processes", scale: 1, pick: (s) => s.processes, show: (v) => String(Math.round(v)), stepped: true },
-  { key: "written", limitField: "max_disk_mb", scale: 1048576, pick: (s) => s.written_bytes ?? null, show: bytes },
+  { key: "processes", limitField: "max_processes", scale: 1, pick: (s) => s.processes, show: (v) => String(Math.round(v)), stepped: true, steps: WHOLE },
+  { key: "written", limitField: "max_disk_mb", scale: 1048576, pick: (s) => s.written_bytes ?? null, show: bytes, steps: BINARY },
 ];
 
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -104,7 +109,7 @@ function Chart(p: ChartProps) {
         width: element.clientWidth || 300,
         height: p.height,
         legend: { show: false },
-        padding: [6, 8, 0, 0],
+        padding: [6, 22, 0, 0],
         cursor: { sync: { key: p.sync }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
         scales: {
           x: { time: false, range: () => [0, Math.max(0.05, latest.current.until)] },
@@ -119,8 +124,8 @@ function Chart(p: ChartProps) {
           },
         },
         axes: [
-          { stroke: colours.text, font: "11px system-ui, sans-serif", grid: { show: false }, ticks: { show: false }, size: 22, gap: 2, values: (_u, v) => v.map((x) => `${Number(x.toFixed(3))} s`), space: 70 },
-          { stroke: colours.text, font: "11px system-ui, sans-serif", grid: { stroke: colours.grid, width: 1 }, ticks: { show: false }, size: 62, gap: 4, values: (_u, v) => v.map((x) => p.measure.show(x)), space: 32 },
+          { stroke: colours.text, font: "11px system-ui, sans-serif", grid: { show: false }, ticks: { show: false }, size: 22, gap: 5, values: (_u, v) => v.map((x) => `${Number(x.toFixed(3))} s`), space: 70 },
+          { stroke: colours.text, font: "11px system-ui, sans-serif", grid: { stroke: colours.grid, width: 1 }, ticks: { show: false }, size: 66, gap: 6, values: (_u, v) => v.map((x) => p.measure.show(x)), space: 30, ...(p.measure.steps ? { incrs: p.measure.steps } : {}) },
         ],
         series: [
           {},

@@ -72,7 +72,7 @@ export function Switch(props: { label: string; checked: boolean; onChange: (v: b
     <label class="switch">
       <input type="checkbox" role="switch" aria-label={props.label} checked={props.checked} disabled={props.disabled} onChange={(e) => props.onChange(e.currentTarget.checked)} />
       <span class="track" aria-hidden="true" />
-      <span class="state">{props.checked ? t("policy_allowed") : t("policy_denied")}</span>
+      <span class="switch-state">{props.checked ? t("policy_allowed") : t("policy_denied")}</span>
     </label>
   );
 }

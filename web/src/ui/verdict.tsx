@@ -49,7 +49,7 @@ export function Meters({ r }: { r: Result }) {
     <dl class="meters">
       <Meter label={t("wall")} value={duration(u.wall_ms)} part={time ? u.wall_ms / 1000 / time : null} testid="wall" />
       <Meter label={t("cpu")} value={duration(u.cpu_ms)} part={cpu ? u.cpu_ms / 1000 / cpu : null} />
-      <Meter label={`${t("memory")} ${t("peak")}`} value={bytes(u.memory_peak_bytes)} part={memory ? u.memory_peak_bytes / 1048576 / memory : null} />
+      <Meter label={t("memory_peak")} value={bytes(u.memory_peak_bytes)} part={memory ? u.memory_peak_bytes / 1048576 / memory : null} />
       <Meter label={t("processes")} value={String(u.processes_peak)} part={processes ? u.processes_peak / processes : null} />
       <Meter label={t("written")} value={bytes(u.written_bytes)} part={disk ? u.written_bytes / 1048576 / disk : null} />
     </dl>

@@ -8,7 +8,7 @@ import { language, locale, t } from "../i18n";
 import { adopt, fieldOf, presetValue, same, showValue } from "../policy";
 import { Run } from "../run";
 import { list, number, record, recorded, sample, text } from "../shape";
-import { code, complaint, go, href, origin, recent, startRun } from "../store";
+import { setCode, complaint, go, href, origin, recent, startRun } from "../store";
 import type { Json, Recorded, Sample } from "../types";
 import { Charts } from "../ui/charts";
 import { Icon } from "../ui/icons";
@@ -97,7 +97,7 @@ function Integrity() {
 }
 
 function open(rec: Recorded, andRun: boolean): void {
-  code.value = rec.code;
+  setCode(rec.code);
   adopt(rec.policy, rec.preset);
   origin.value = { kind: "history", id: rec.id };
   go("run");
@@ -168,7 +168,7 @@ export function DetailView({ id }: { id: string }) {
         <Verdict run={run} />
         <dl class="facts">
           {facts.map(([k, v]) => (
-            <div key={k}>
+            <div key={k} class={k === t("detail_integrity") ? "wide" : ""}>
               <dt>{k}</dt>
               <dd>{v}</dd>
             </div>
@@ -246,7 +246,7 @@ export function CompareView({ a, b }: { a: string; b: string }) {
   const figures: [string, (r: Recorded) => string][] = [
     [t("wall"), (r) => duration(r.usage.wall_ms)],
     [t("cpu"), (r) => duration(r.usage.cpu_ms)],
-    [`${t("memory")} ${t("peak")}`, (r) => bytes(r.usage.memory_peak_bytes)],
+    [t("memory_peak"), (r) => bytes(r.usage.memory_peak_bytes)],
     [t("processes"), (r) => String(r.usage.processes_peak)],
     [t("written"), (r) => bytes(r.usage.written_bytes)],
     [t("denials"), (r) => String(r.events.filter((e) => e.kind !== "limit" && e.kind !== "connection").reduce((n, e) => n + e.count, 0))],

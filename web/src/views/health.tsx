@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, callText } from "../api";
-import { duration } from "../format";
 import { t } from "../i18n";
 import { latency, parseMetrics, total, type Bucket } from "../metrics";
 import { doctor } from "../shape";
@@ -70,13 +69,13 @@ function Histogram({ buckets }: { buckets: Bucket[] }) {
   const last = buckets.length - 1 - [...buckets].reverse().findIndex((b) => b.count > 0);
   const shown = buckets.slice(Math.max(0, first - 1), last + 2);
   const most = Math.max(...shown.map((b) => b.count));
-  const label = (le: number): string => (Number.isFinite(le) ? duration(le) : "∞");
+  const label = (le: number): string => (!Number.isFinite(le) ? "∞" : le < 1000 ? `${le} ms` : `${le / 1000} s`);
   return (
     <div class="histogram" role="list" aria-label={t("health_latency_note")} data-testid="histogram">
       {shown.map((b) => (
         <div role="listitem" key={b.le} aria-label={t("health_latency_bar", { n: b.count, le: label(b.le) })} title={t("health_latency_bar", { n: b.count, le: label(b.le) })}>
           <span class="amount">{b.count || ""}</span>
-          <span class="column" style={{ height: `${(b.count / most) * 100}%` }} />
+          <span class={b.count ? "column" : "column none"} style={{ height: `${(b.count / most) * 100}%` }} />
           <span class="le">{label(b.le)}</span>
         </div>
       ))}
@@ -143,7 +142,7 @@ export function HealthView() {
       {problem && <p class="complaint" role="alert">{problem}</p>}
       {!doc && !problem && <Empty>{t("loading")}</Empty>}
       {doc && (
-        <Card title={t("health_wall")} actions={<span class="muted small">{`${t("health_machine")}: Linux ${doc.kernel} ${doc.machine} · sandbox ${doc.version}`}</span>}>
+        <Card title={t("health_wall")} actions={<span class="muted small">{[doc.kernel && `Linux ${doc.kernel}`, doc.machine, doc.version && `sandbox ${doc.version}`].filter(Boolean).join(" · ")}</span>}>
           <Bricks walls={doc.walls} chosen={chosen} onChoose={setChosen} />
           {wall && <WallDetail w={wall} />}
         </Card>

@@ -62,6 +62,7 @@ function useRows() {
   const [rows, setRows] = useState<Row[]>([]);
   const [state, setState] = useState<"loading" | "more" | "all" | "none">("loading");
   const [problem, setProblem] = useState("");
+  const [recorded, setRecorded] = useState(true);
   const asked = useRef(0);
   const loading = useRef(false);
 
@@ -73,6 +74,7 @@ function useRows() {
         await call(query("/v1/executions", { limit: PAGE, before, status: f.status, text: f.text, event: f.event, since: sinceTime(f.since) })),
       );
       if (turn !== asked.current) return;
+      setRecorded(answer["recorded"] !== false);
       const more = list(answer["executions"]).map(row);
       const known = new Set(have.map((r) => r.id));
       const fresh = more.filter((r) => !known.has(r.id));
@@ -100,6 +102,7 @@ function useRows() {
     rows: state === "none" ? ownRows() : rows,
     state,
     problem,
+    recorded,
     more: () => {
       if (state === "more" && !loading.current) void load(next.current, rows);
     },
@@ -109,7 +112,7 @@ function useRows() {
 
 export function HistoryView() {
   const f = filter.value;
-  const { rows, state, problem, more, refresh } = useRows();
+  const { rows, state, problem, recorded, more, refresh } = useRows();
   const box = useRef<HTMLDivElement>(null);
   const search = useRef<HTMLInputElement>(null);
   const [top, setTop] = useState(scroll.peek());
@@ -210,7 +213,7 @@ export function HistoryView() {
         />
         <Select label={t("history_events")} value={f.event} options={[["", t("history_any_event")], ...EVENTS.map((e) => [e, e] as const)]} onChange={(event) => set({ event })} />
       </div>
-      {state === "none" && <p class="banner">{t("history_no_journal")}</p>}
+      {(state === "none" || !recorded) && <p class="banner">{t("history_no_journal")}</p>}
       {problem && <p class="complaint" role="alert">{problem}</p>}
       {rows.length === 0 ? (
         state === "loading" ? <Empty>{t("loading")}</Empty> : <Empty icon="history">{filtered ? t("history_empty") : t("history_first")}</Empty>

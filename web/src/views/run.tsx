@@ -6,7 +6,7 @@ import { shortId } from "../format";
 import { language, t } from "../i18n";
 import { asRequest, changes, effective, preset, setPreset, table } from "../policy";
 import { toFragment } from "../share";
-import { code, current, href, origin, say, startRun } from "../store";
+import { code, codeRevision, setCode, current, href, origin, say, startRun } from "../store";
 import { Icon } from "../ui/icons";
 import { Live } from "../ui/live";
 import { Output } from "../ui/output";
@@ -57,7 +57,7 @@ function ExamplesMenu() {
           const example = examples[Number(e.currentTarget.value)];
           e.currentTarget.value = "";
           if (!example) return;
-          code.value = example.code;
+          setCode(example.code);
           origin.value = null;
           setPreset(example.preset);
         }}
@@ -120,6 +120,7 @@ export function RunView() {
         <Editor
           key={language.value}
           value={code.value}
+          revision={codeRevision.value}
           label={`${t("editor_label")}. ${t("editor_help")}`}
           onChange={(v) => (code.value = v)}
           onRun={() => startRun()}
@@ -143,7 +144,7 @@ export function RunView() {
                   class="button"
                   key={x.title}
                   onClick={() => {
-                    code.value = x.code;
+                    setCode(x.code);
                     setPreset(x.preset);
                   }}
                 >
@@ -173,7 +174,7 @@ export function RunView() {
                 title={t("watch_title")}
                 actions={
                   <a class="textlink" href={href("watch")}>
-                    {t("history_all")}
+                    {t("watch_open")}
                   </a>
                 }
               >
