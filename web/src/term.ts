@@ -7,6 +7,11 @@ const HEAD_CHARS = 256 * 1024;
 const TAIL_CHARS = 256 * 1024;
 const PIECE_CHARS = 4096;
 const SPANS_MAX = 6000;
+// A block of its own is laid out by itself, and not at all while it is out of sight: a line of megabytes would otherwise
+// be laid out anew with each frame.
+const BLOCK_CHARS = 4096;
+const BLOCK_CHARS_MAX = 8192;
+const BLOCK_SPANS_MAX = 300;
 const ESCAPE_MAX = 128;
 
 type Stream = "stdout" | "stderr";
@@ -74,18 +79,26 @@ const SPECIAL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
 
 interface Piece {
   node: HTMLSpanElement;
+  text: Text;
+  key: string;
   chars: number;
   endsLine: boolean;
 }
 
+interface Block {
+  node: HTMLDivElement;
+  pieces: Piece[];
+  chars: number;
+}
+
 export class Term {
   readonly element: HTMLPreElement;
-  private pieces: Piece[] = [];
-  private headPieces = 0;
+  private blocks: Block[] = [];
+  private headBlocks = 0;
   private headChars = 0;
   private tailChars = 0;
   private omitted = 0;
-  private gap: HTMLSpanElement | null = null;
+  private gap: HTMLDivElement | null = null;
   private style: Record<Stream, Style> = { stdout: plain(), stderr: plain() };
   private escape: Record<Stream, string> = { stdout: "", stderr: "" };
   private returned: Record<Stream, boolean> = { stdout: false, stderr: false };
@@ -98,10 +111,6 @@ export class Term {
     this.element = document.createElement("pre");
     this.element.className = "term";
     this.element.tabIndex = 0;
-  }
-
-  get empty(): boolean {
-    return this.pieces.length === 0 && this.queue.length === 0;
   }
 
   /** Text is drawn with the next frame, so that a flood costs one layout a frame. */
@@ -190,70 +199,101 @@ export class Term {
     }
   }
 
+  private last(): { block: Block; piece: Piece } | null {
+    const block = this.blocks[this.blocks.length - 1];
+    const piece = block?.pieces[block.pieces.length - 1];
+    return block && piece ? { block, piece } : null;
+  }
+
+  private count(index: number, chars: number): void {
+    if (index < this.headBlocks) this.headChars += chars;
+    else this.tailChars += chars;
+  }
+
   private eraseLine(): void {
-    while (this.pieces.length > this.headPieces || (this.omitted === 0 && this.pieces.length)) {
-      const last = this.pieces[this.pieces.length - 1];
-      if (!last || last.endsLine) return;
-      this.drop(this.pieces.length - 1);
+    for (let at = this.last(); at && !at.piece.endsLine; at = this.last()) {
+      const index = this.blocks.length - 1;
+      if (this.omitted > 0 && index < this.headBlocks) return;
+      // A span goes on over lines: those before this one stay.
+      const keep = at.piece.text.data.lastIndexOf("\n") + 1;
+      const gone = at.piece.chars - keep;
+      at.block.chars -= gone;
+      this.count(index, -gone);
+      if (keep > 0) {
+        at.piece.text.deleteData(keep, gone);
+        at.piece.chars = keep;
+        at.piece.endsLine = true;
+        return;
+      }
+      at.piece.node.remove();
+      at.block.pieces.pop();
+      this.spans--;
+      if (at.block.pieces.length === 0) this.drop(index);
     }
   }
 
   private drop(index: number): void {
-    const piece = this.pieces[index];
-    if (!piece) return;
-    piece.node.remove();
-    this.pieces.splice(index, 1);
-    if (index < this.headPieces) {
-      this.headPieces--;
-      this.headChars -= piece.chars;
-    } else this.tailChars -= piece.chars;
-    this.spans--;
+    const block = this.blocks[index];
+    if (!block) return;
+    block.node.remove();
+    this.count(index, -block.chars);
+    this.spans -= block.pieces.length;
+    this.blocks.splice(index, 1);
+    if (index < this.headBlocks) this.headBlocks--;
+  }
+
+  private block(): Block {
+    const at = this.last();
+    const full =
+      !at ||
+      (at.block.chars >= BLOCK_CHARS && at.piece.endsLine) ||
+      at.block.chars >= BLOCK_CHARS_MAX ||
+      at.block.pieces.length >= BLOCK_SPANS_MAX;
+    if (!full) return at.block;
+    const block = { node: document.createElement("div"), pieces: [], chars: 0 };
+    this.element.append(block.node);
+    this.blocks.push(block);
+    if (this.omitted === 0 && this.headChars < HEAD_CHARS && this.spans < SPANS_MAX / 2) this.headBlocks++;
+    return block;
   }
 
   private add(stream: Stream, text: string): void {
     const style = this.style[stream];
-    const last = this.pieces[this.pieces.length - 1];
     const key = this.key(stream, style);
-    if (last && last.node.dataset["k"] === key && !last.endsLine && last.chars + text.length <= 2 * PIECE_CHARS) {
-      (last.node.firstChild as Text).appendData(text);
-      this.grow(last, text);
-    } else {
+    const block = this.block();
+    const before = block.pieces[block.pieces.length - 1];
+    let piece = before;
+    if (before && before.key === key) before.text.appendData(text);
+    else {
       const node = document.createElement("span");
-      node.dataset["k"] = key;
       this.dress(node, stream, style);
-      node.append(document.createTextNode(text));
-      const piece = { node, chars: 0, endsLine: false };
-      this.element.append(node);
-      this.pieces.push(piece);
+      const inner = document.createTextNode(text);
+      node.append(inner);
+      block.node.append(node);
+      piece = { node, text: inner, key, chars: 0, endsLine: false };
+      block.pieces.push(piece);
       this.spans++;
-      if (this.omitted === 0 && this.headChars < HEAD_CHARS && this.spans < SPANS_MAX / 2) this.headPieces++;
-      this.grow(piece, text);
     }
-    this.trim();
-  }
-
-  private grow(piece: Piece, text: string): void {
+    if (!piece) return;
     piece.chars += text.length;
     piece.endsLine = text.endsWith("\n");
-    if (this.pieces.length <= this.headPieces) this.headChars += text.length;
-    else this.tailChars += text.length;
+    block.chars += text.length;
+    this.count(this.blocks.length - 1, text.length);
+    this.trim();
   }
 
   private trim(): void {
     let cut = false;
-    while (this.pieces.length > this.headPieces + 1 && (this.tailChars > TAIL_CHARS || this.spans > SPANS_MAX)) {
-      const piece = this.pieces[this.headPieces];
-      if (!piece) break;
-      this.omitted += piece.chars;
-      this.drop(this.headPieces);
+    while (this.blocks.length > this.headBlocks + 1 && (this.tailChars > TAIL_CHARS || this.spans > SPANS_MAX)) {
+      this.omitted += this.blocks[this.headBlocks]?.chars ?? 0;
+      this.drop(this.headBlocks);
       cut = true;
     }
     if (!cut) return;
     if (!this.gap) {
-      this.gap = document.createElement("span");
+      this.gap = document.createElement("div");
       this.gap.className = "gap";
-      const next = this.pieces[this.headPieces];
-      this.element.insertBefore(this.gap, next ? next.node : null);
+      this.element.insertBefore(this.gap, this.blocks[this.headBlocks]?.node ?? null);
     }
     this.gap.textContent = this.omittedText(this.omitted);
   }
