@@ -113,7 +113,8 @@ static void try_a_program(struct report *report)
 	struct spawned spawned;
 	struct sbx *box;
 
-	if (spawn_broker(NULL, -1, true, &spawned, &report->err) < 0)
+	if (spawn_broker(&(struct spawn_options){ .door = true, .journal_fd = -1 },
+			 &spawned, &report->err) < 0)
 		return;
 	report->started = true;
 	report->hello = spawned.hello;

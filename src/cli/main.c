@@ -32,6 +32,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", cli_run, "run a Python program behind walls",
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
+	  "                   [--template NAME] [--config FILE]\n"
 	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
@@ -41,19 +42,64 @@ static const struct verb {
 	  "  --preset NAME     strict (the default), data or open: see `sandbox policy presets`\n"
 	  "  --policy FILE     a policy in YAML or JSON, over the preset\n"
 	  "  --set KEY=VALUE   one field of the policy, over both; VALUE is JSON where it parses as JSON\n"
+	  "  --template NAME   interpreter and preloads of that name in the configuration\n"
+	  "  --config FILE     the configuration, as of `sandbox serve`: its defaults and ceilings hold here, too\n"
 	  "  --json            print one result object instead of the program's output and a summary\n"
 	  "  --quiet           no summary\n"
 	  "\n"
 	  "exit code: 0 ok, 1 the program raised, 2 wrong usage or policy (nothing on standard output, --json or\n"
 	  "not), 3 a limit, 4 denied, 125 our own fault, 130 interrupted, 137 killed, 143 terminated\n" },
-	{ "serve", cli_serve, "serve HTTP on a unix socket",
-	  "usage: sandbox serve [--socket PATH] [--exit-with-stdin]\n"
+	{ "serve", cli_serve, "serve HTTP on a unix socket and on loopback",
+	  "usage: sandbox serve [--listen ADDRESS:PORT]... [--socket PATH] [--socket-group GROUP]\n"
+	  "                     [--config FILE] [--journal DIR] [--token-file FILE]\n"
+	  "                     [--tls-certificate FILE --tls-key FILE] [--insecure]\n"
+	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin]\n"
+	  "                     [--grantable DIR]... [--python PATH]...\n"
 	  "\n"
+	  "  --listen ADDR:PORT  default 127.0.0.1:5000; none with --socket alone. [::1]:5000 for IPv6\n"
 	  "  --socket PATH       default $XDG_RUNTIME_DIR/sandbox.sock, as root /run/sandbox.sock; mode 0600\n"
-	  "  --exit-with-stdin   end when standard input does\n"
+	  "  --socket-group G    the group G may use the socket (mode 0660)\n"
+	  "  --config FILE       default /etc/interpreter-sandbox/sandbox.yaml as root, else\n"
+	  "                      $XDG_CONFIG_HOME/interpreter-sandbox/sandbox.yaml; see docs/configuration.md\n"
+	  "  --journal DIR       record every run there\n"
+	  "  --token-file FILE   the token that TCP callers send; made (0600) if absent. Without one, and\n"
+	  "                      without tokens in the configuration, one is made and printed as a URL\n"
+	  "  --tls-certificate, --tls-key   PEM files for TCP\n"
+	  "  --insecure          TCP that other machines reach, without TLS\n"
+	  "  --door NAME=ADDR    another program's protocol on a port of its own; --door-open: without a token\n"
+	  "  --grace S           how long what runs may go on after SIGTERM; default 30\n"
+	  "  --grantable DIR     what lies in it can be granted to callers over TCP; DIR:ro to read only\n"
+	  "  --python PATH       an interpreter that any caller may name, although not everybody may read it\n"
+	  "                      (started as root)\n"
+	  "  --exit-with-stdin   end at once when standard input does\n"
 	  "\n"
-	  "Prints `listening on unix:PATH` on standard error when ready. SIGINT or SIGTERM end it, with all that\n"
-	  "it runs.\n" },
+	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
+	  "reads the configuration again. SIGINT or SIGTERM: nothing new is accepted, what runs is finished; a\n"
+	  "second one ends everything at once. It takes over sockets of systemd, and tells it how it is.\n" },
+	{ "log", cli_log, "look into the security journal",
+	  "usage: sandbox log list    [FILTER]... [--limit N] [--reverse] [--before SEQ | --after SEQ]\n"
+	  "       sandbox log show ID\n"
+	  "       sandbox log follow  [--status S] [--session ID] [--event KIND] [--caller C] [--after SEQ]\n"
+	  "       sandbox log export  [--format jsonl|csv] [FILTER]... [--limit N] [--reverse]\n"
+	  "       sandbox log verify  [--public-key HEX|FILE] [--head TEXT|FILE]\n"
+	  "       sandbox log head    [--signed]\n"
+	  "       sandbox log prune   [--older-than 30d] [--larger-than 1GB] [--dry-run]\n"
+	  "       sandbox log stats\n"
+	  "\n"
+	  "  --journal DIR     default $XDG_STATE_HOME/interpreter-sandbox/journal (~/.local/state/...), as root\n"
+	  "                    /var/lib/interpreter-sandbox/journal\n"
+	  "  --json            JSON, a line for each record\n"
+	  "\n"
+	  "filters, all of which must hold:\n"
+	  "  --status S        ok, error, timeout, memory, ..., running, lost\n"
+	  "  --since T, --until T   2026-11-24, 2026-11-24T16:20 (local time; Z at the end: UTC), @1790000000, or\n"
+	  "                    how long ago: 30m, 2h, 7d\n"
+	  "  --text WORDS      in code, output or what was denied: all words, \"a phrase\", a beginning*\n"
+	  "  --event KIND      with an event of that kind: import, open, connect, ...\n"
+	  "  --session ID, --caller C\n"
+	  "\n"
+	  "list shows the newest first, 50 at most; export the oldest first, all. ID may be cut short.\n"
+	  "exit code: 0; 1 when verify found something or there is no such ID; 2 wrong usage; 125 our own fault\n" },
 	{ "doctor", cli_doctor, "say which walls stand on this machine",
 	  "usage: sandbox doctor [--json]\n"
 	  "\n"
@@ -61,7 +107,7 @@ static const struct verb {
 	  "missing.\n" },
 	{ "policy", cli_policy, "show and check policies",
 	  "usage: sandbox policy show [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json]\n"
-	  "       sandbox policy check FILE\n"
+	  "       sandbox policy check FILE          a policy, or a configuration (sandbox.yaml)\n"
 	  "       sandbox policy presets [--json]\n"
 	  "       sandbox policy suggest [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--yes] [--json]\n"
 	  "                              [-c CODE | FILE]\n"
@@ -224,7 +270,7 @@ int cli_policy_load(struct cli_policy *policy)
 {
 	int r;
 
-	if (!policy->file)
+	if (!policy->file || policy->text)
 		return 0;
 	r = fd_read_file(AT_FDCWD, policy->file, POLICY_MAX, &policy->text, &policy->len);
 	if (r == -EFBIG)
@@ -385,11 +431,12 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool role = argc == 2 || (argc == 3 && strcmp(argv[2], ROLE_READER) == 0);
 	int code;
 
-	if (argc == 2 && strcmp(argv[1], "--role=broker") == 0)
+	if (role && strcmp(argv[1], "--role=broker") == 0)
 		return broker_main(argc, argv);
-	if (argc == 2 && strcmp(argv[1], "--role=engine") == 0)
+	if (role && strcmp(argv[1], "--role=engine") == 0)
 		return engine_main(argc, argv);
 	if (standard_descriptors() < 0)
 		return EXIT_OUR_FAULT;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "daemon/config.h"
 #include "policy/policy.h"
 
 static int refuse(const struct cli_policy *source, bool in_file,
@@ -93,9 +94,29 @@ static int show(int argc, char **argv)
 	return code;
 }
 
+/* A sandbox.yaml: the same parser as the engine's. */
+static int check_config(const char *path, const json_t *object, const json_t *lines)
+{
+	struct config config;
+	struct sbx_err err = { 0 };
+	int r;
+
+	config_init(&config);
+	r = config_set_object(&config, object, lines, &err);
+	if (r == 0)
+		r = config_check(&config, &err);
+	config_clear(&config);
+	if (r < 0)
+		return cli_fail(err_kind(err.stage)->exit_code, "configuration %s: %s",
+				path, err.msg);
+	(void)printf("%s: ok (a configuration)\n", path);
+	return 0;
+}
+
 static int check(int argc, char **argv)
 {
 	struct cli_policy source = { 0 };
+	json_t *object = NULL, *lines = NULL;
 	struct sbx_policy policy;
 	int code;
 
@@ -106,9 +127,19 @@ static int check(int argc, char **argv)
 				   (const char *const[]){ "--help", NULL });
 	source.file = argv[1];
 	policy_init(&policy);
-	code = cli_policy_make(&source, &policy);
-	if (code == 0)
-		(void)printf("%s: ok\n", source.file);
+	code = cli_policy_load(&source);
+	/* What does not even parse is told below. */
+	if (code == 0 &&
+	    policy_document(source.text, source.len, &object, &lines, NULL) == 0 &&
+	    config_looks_like(object)) {
+		code = check_config(source.file, object, lines);
+	} else if (code == 0) {
+		code = cli_policy_make(&source, &policy);
+		if (code == 0)
+			(void)printf("%s: ok\n", source.file);
+	}
+	json_decref(object);
+	json_decref(lines);
 	policy_clear(&policy);
 	cli_policy_clear(&source);
 	return code;

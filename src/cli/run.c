@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "cli/config_file.h"
 #include "cli/files.h"
 #include "lib/internal.h"
 
@@ -32,12 +34,19 @@
 struct options {
 	struct cli_policy policy;
 	const char *code, *file; /* one of them; file "-" is standard input */
+	const char *template;
+	struct config_file config;
+	const char *journal; /* directory; NULL: the configured or the default one */
+	bool no_journal, journal_required, journal_full;
 	bool json, quiet;
 	struct cli_files files;
 };
 
 static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--json", "--quiet", "-c", "--file", "--files", "--help", NULL
+	CLI_POLICY_OPTIONS, "--template", "--config",     "--json",
+	"--quiet",          "-c",         "--file",       "--files",
+	"--help",           "--journal",  "--no-journal", "--journal-required",
+	"--journal-full",   NULL
 };
 
 /* ---- arguments ---- */
@@ -82,6 +91,12 @@ static int parse(int argc, char **argv, struct options *options)
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
 		if (r == 0)
+			r = cli_value(argc, argv, &i, "--template", &options->template);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--config", &options->config.given);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--journal", &options->journal);
+		if (r == 0)
 			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
@@ -98,6 +113,12 @@ static int parse(int argc, char **argv, struct options *options)
 			options->json = true;
 		} else if (strcmp(argv[i], "--quiet") == 0) {
 			options->quiet = true;
+		} else if (strcmp(argv[i], "--no-journal") == 0) {
+			options->no_journal = true;
+		} else if (strcmp(argv[i], "--journal-required") == 0) {
+			options->journal_required = true;
+		} else if (strcmp(argv[i], "--journal-full") == 0) {
+			options->journal_full = true;
 		} else if (strcmp(argv[i], "--") == 0) {
 			return parse_file(options, argc, argv, i + 1);
 		} else if (argv[i][0] != '-' || argv[i][1] == '\0') {
@@ -349,6 +370,93 @@ static int report(const struct options *options, const struct sbx_result *result
 	return caught ? 128 + caught : code;
 }
 
+/* What the command line says over the configuration. New reference, NULL: no memory. */
+static json_t *journal_options(const struct options *options, int journal_fd)
+{
+	json_t *journal = json_object();
+	char link[32], path[PATH_MAX];
+	ssize_t len;
+
+	/* What was opened, so that `required` is about something. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", journal_fd);
+	len = journal_fd < 0 ? -1 : readlink(link, path, sizeof(path));
+	if (len > 0)
+		(void)json_object_set_new(journal, "dir",
+					  json_stringn(path, (size_t)len));
+
+	if (options->no_journal)
+		(void)json_object_set_new(journal, "required", json_false());
+	if (options->journal_required)
+		(void)json_object_set_new(journal, "required", json_true());
+	if (options->journal_full)
+		(void)json_object_set_new(journal, "durability", json_string("full"));
+	return json_pack("{s:o}", "journal", journal);
+}
+
+/* The journal's directory, and its key's file where the configuration names one; made if
+ * need be. What cannot be opened is the engine's to tell, unless it was asked for. */
+static int open_journal(const struct options *options, struct spawn_options *ret,
+			struct sbx_err *err)
+{
+	const char *dir = options->journal, *key = "";
+	json_t *plan = NULL;
+	int r;
+
+	if (options->no_journal && (options->journal || options->journal_required))
+		return err_set(err, SBX_AT_USAGE, 0, "--no-journal is about all of it");
+	if (options->no_journal)
+		return 0;
+	if (options->config.text) {
+		if (config_file_plan(&options->config, NULL, &plan, "run") != 0)
+			return err_set(err, SBX_AT_USAGE, 0, "%s is not to be used",
+				       options->config.path);
+		if (!dir && *plan_text(plan, "journal", "dir"))
+			dir = plan_text(plan, "journal", "dir");
+		key = plan_text(plan, "journal", "key");
+	}
+	r = journal_dir_open(dir, true, &ret->journal_fd, err);
+	if (r == 0 && *key) {
+		ret->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (ret->key_fd < 0)
+			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
+	}
+	json_decref(plan);
+	/* A default that cannot be is no reason not to run. */
+	return r < 0 && !options->journal && !options->journal_required ? 0 : r;
+}
+
+/* An engine under the configuration, if there is one. 0 or -errno. */
+static int open_box(const struct options *options, struct sbx **ret, struct sbx_err *err)
+{
+	struct spawn_options spawn = { .door = true, .journal_fd = -1, .key_fd = -1 };
+	_cleanup_free_ char *text = NULL;
+	json_t *frame;
+	int r = open_journal(options, &spawn, err);
+	_cleanup_fd_ int dir_fd = spawn.journal_fd, key_fd = spawn.key_fd;
+
+	if (r < 0)
+		return r;
+	if (!options->config.text && !options->journal_required && !options->journal_full)
+		return sbx_open_with(&spawn, NULL, 0, ret, err);
+	frame = json_pack("{s:o, s:o}", "file",
+			  options->config.text ? json_stringn(options->config.text,
+							      options->config.len)
+					       : json_null(),
+			  "options", journal_options(options, spawn.journal_fd));
+	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
+	json_decref(frame);
+	if (!text)
+		return err_set(err, SBX_AT_USAGE, 0, "%s is not UTF-8",
+			       options->config.path);
+	r = sbx_open_with(&spawn, text, strlen(text), ret, err);
+	if (r < 0 && (err->stage == SBX_AT_USAGE || err->stage == SBX_AT_POLICY ||
+		      err->stage == SBX_AT_CEILING))
+		return options->config.text ? err_set(err, SBX_AT_USAGE, 0, "%s: %s",
+						      options->config.path, err->msg)
+					    : r;
+	return r;
+}
+
 static int run_it(struct options *options, struct sbx_request *request)
 {
 	struct output output = { .files = &options->files };
@@ -381,8 +489,14 @@ static int run_it(struct options *options, struct sbx_request *request)
 		request->on_output = on_output;
 	if (options->files.out)
 		request->on_file = on_file;
-	if (sbx_open(&box, NULL, &err) < 0)
+	if (options->template && !options->config.text)
+		return cli_fail(
+			EXIT_WRONG_USAGE,
+			"run: there is no configuration that has a template \"%s\"",
+			options->template);
+	if (open_box(options, &box, &err) < 0)
 		return report_error(options, &err);
+	sbx_template(box, options->template);
 	if (sbx_run(box, request, &result, &err) < 0) {
 		code = report_error(options, &err);
 	} else {
@@ -406,9 +520,12 @@ int cli_run(int argc, char **argv)
 	if (code == 0)
 		code = cli_policy_load(&options.policy);
 	if (code == 0)
+		code = config_file_read(&options.config, "run");
+	if (code == 0)
 		code = run_it(&options, &request);
 	cli_policy_clear(&options.policy);
 	cli_files_clear(&options.files);
+	config_file_clear(&options.config);
 	free(text);
 	return code;
 }

@@ -1,281 +1,496 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: `sandbox serve`: a unix socket for HTTP, which the engine serves, for as long
- * as this process lives.
+ * Purpose: `sandbox serve`: opens what the configuration names (sockets, secrets, the
+ *   journal's directory) and hands it to the engine, which serves HTTP there for as long
+ *   as this process lives.
  * Process: the command's, with its user's rights. It accepts no connection and reads no
- * request itself.
- * Trusts: the directory of the socket to be one that its user chose; what lies at the
- * socket's path is looked at.
- * Invariants: only a socket that nobody listens on is replaced, and only under a lock on
- *   its directory; what is removed at the end is the very socket that was made here. */
+ *   request itself, and never parses the configuration (config_file.h).
+ * Trusts: its arguments, its environment, the places of its files.
+ * Invariants: TCP that others than this machine can reach has TLS, or was asked for by
+ *   --insecure; a token is never printed but on a terminal or a pipe that is no log. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/jsontext.h"
 #include "cli/cli.h"
+#include "cli/notify.h"
+#include "cli/secret.h"
+#include "cli/log_forward.h"
+#include "cli/serve.h"
 #include "lib/internal.h"
-#include "lib/spawn.h"
 
-#define LOCK_TRIES 40
-#define LOCK_WAIT_MS 50
+#define DEFAULT_ADDRESS "127.0.0.1:5000"
+#define GRACE_S_MAX 3600
 
-static const char *const option_names[] = { "--socket", "--exit-with-stdin", "--help",
-					    NULL };
-
-struct server {
-	struct sockaddr_un address;
-	int fd;
-	dev_t dev; /* of the socket's file, to know it again */
-	ino_t ino;
+static const char *const option_names[] = {
+	"--listen",  "--socket",          "--socket-group",
+	"--config",  "--journal",         "--token-file",
+	"--tls-key", "--tls-certificate", "--insecure",
+	"--door",    "--door-open",       "--grace",
+	"--help",    "--exit-with-stdin", NULL
 };
 
-/* ---- the socket ---- */
+/* ---- options ---- */
 
-static int default_path(char *ret, size_t size)
+static int no_memory(void)
 {
-	const char *dir = getenv("XDG_RUNTIME_DIR");
+	return cli_fail(EXIT_OUR_FAULT, "out of memory");
+}
 
-	if (geteuid() == 0) {
-		(void)snprintf(ret, size, "/run/sandbox.sock");
-		return 0;
+/* The section of the options, made if need be; NULL: the top. */
+static json_t *section_of(json_t *options, const char *section)
+{
+	json_t *object = section ? json_object_get(options, section) : options;
+
+	if (!object && json_object_set_new(options, section, json_object()) == 0)
+		object = json_object_get(options, section);
+	return object;
+}
+
+static int set_option(json_t *options, const char *section, const char *key,
+		      json_t *value)
+{
+	json_t *object = section_of(options, section);
+
+	return object && json_object_set_new(object, key, value) == 0 ? 0 : no_memory();
+}
+
+static int add_option(json_t *options, const char *key, json_t *value)
+{
+	if (!json_object_get(options, key) &&
+	    json_object_set_new(options, key, json_array()) < 0) {
+		json_decref(value);
+		return no_memory();
 	}
-	if (!dir || dir[0] != '/')
+	return json_array_append_new(json_object_get(options, key), value) == 0
+		       ? 0
+		       : no_memory();
+}
+
+/* Paths of the command line are relative to where it is typed. */
+static int set_path(json_t *options, const char *section, const char *key,
+		    const char *path)
+{
+	char full[2 * PATH_MAX];
+	_cleanup_free_ char *here = NULL;
+
+	if (*path == '/')
+		return set_option(options, section, key, json_string(path));
+	here = getcwd(NULL, 0);
+	if (!here ||
+	    (size_t)snprintf(full, sizeof(full), "%s/%s", here, path) >= sizeof(full))
+		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path,
+				strerror(here ? ENAMETOOLONG : errno));
+	return set_option(options, section, key, json_string(full));
+}
+
+static int add_door(json_t *options, const char *text)
+{
+	const char *equals = strchr(text, '=');
+	json_t *door;
+
+	if (!equals || equals == text || !equals[1])
 		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: XDG_RUNTIME_DIR is not set; give --socket PATH");
-	if (snprintf(ret, size, "%s/sandbox.sock", dir) >= (int)size)
+				"serve: --door wants NAME=ADDRESS:PORT, not \"%s\"",
+				text);
+	door = json_pack("{s:s%, s:s}", "name", text, (size_t)(equals - text), "address",
+			 equals + 1);
+	return door ? add_option(options, "doors", door) : no_memory();
+}
+
+static int parse_grace(const char *text, uint32_t *ret_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (*end || end == text || !(seconds >= 0 && seconds <= GRACE_S_MAX))
 		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: XDG_RUNTIME_DIR is too long; give --socket PATH");
+				"serve: --grace wants seconds from 0 to %d, not \"%s\"",
+				GRACE_S_MAX, text);
+	*ret_ms = (uint32_t)(seconds * 1000);
 	return 0;
 }
 
-/* Two servers that start at once must not take each other's new socket for a stale one.
- * The lock is on the directory, so that no file of it stays. */
-static int lock_directory(const char *path, int *ret_fd)
+/* Options with a value. 1: none of them; else 0 or an exit code. */
+static int take_value(struct serve *serve, int argc, char **argv, int *i)
 {
-	char copy[PATH_MAX];
-	const char *dir;
-	int fd, i;
+	static const struct {
+		const char *name, *section, *key;
+	} paths[] = { { "--socket", NULL, "socket" },
+		      { "--journal", "journal", "dir" },
+		      { "--tls-certificate", "tls", "certificate" },
+		      { "--tls-key", "tls", "key" } };
+	const char *value = NULL;
+	int r;
 
-	(void)snprintf(copy, sizeof(copy), "%s", path);
-	dir = dirname(copy);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", dir, strerror(errno));
-	for (i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-		int errnum = errno;
-
-		if ((errnum != EWOULDBLOCK && errnum != EINTR) || i == LOCK_TRIES) {
-			(void)close(fd);
-			return cli_fail(EXIT_OUR_FAULT, "serve: locking %s: %s", dir,
-					strerror(errnum));
-		}
-		(void)nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000L },
-				NULL);
+	for (size_t j = 0; j < sizeof(paths) / sizeof(paths[0]); j++) {
+		r = cli_value(argc, argv, i, paths[j].name, &value);
+		if (r > 0)
+			return set_path(serve->options, paths[j].section, paths[j].key,
+					value);
+		if (r < 0)
+			return EXIT_WRONG_USAGE;
 	}
-	*ret_fd = fd;
+	if ((r = cli_value(argc, argv, i, "--listen", &value)) > 0)
+		return add_option(serve->options, "listen", json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--grantable", &value)) > 0)
+		return add_option(serve->options, "grantable_directories",
+				  json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--python", &value)) > 0)
+		return json_array_append_new(serve->pythons, json_string(value)) == 0
+			       ? 0
+			       : no_memory();
+	if (r == 0 && (r = cli_value(argc, argv, i, "--socket-group", &value)) > 0)
+		return set_option(serve->options, NULL, "socket_group",
+				  json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--door", &value)) > 0)
+		return add_door(serve->options, value);
+	if (r == 0 && (r = cli_value(argc, argv, i, "--grace", &value)) > 0)
+		return parse_grace(value, &serve->grace_ms);
+	if (r == 0)
+		r = cli_value(argc, argv, i, "--config", &serve->config);
+	if (r == 0)
+		r = cli_value(argc, argv, i, "--token-file", &serve->token_file);
+	return r < 0 ? EXIT_WRONG_USAGE : r > 0 ? 0 : 1;
+}
+
+static int parse(struct serve *serve, int argc, char **argv)
+{
+	bool open = false;
+	json_t *door;
+	size_t at;
+
+	for (int i = 1; i < argc; i++) {
+		int r = take_value(serve, argc, argv, &i);
+
+		if (r == 0)
+			continue;
+		if (r != 1)
+			return r;
+		if (strcmp(argv[i], "--insecure") == 0)
+			serve->insecure = true;
+		else if (strcmp(argv[i], "--door-open") == 0)
+			open = true;
+		else if (strcmp(argv[i], "--exit-with-stdin") == 0)
+			serve->with_stdin = true;
+		else
+			return cli_unknown("serve", argv[i], option_names);
+	}
+	if (open && !json_object_get(serve->options, "doors"))
+		return cli_fail(EXIT_WRONG_USAGE, "serve: --door-open is about --door");
+	json_array_foreach(json_object_get(serve->options, "doors"), at, door)
+	{
+		if (json_object_set_new(door, "open", json_boolean(open)) < 0)
+			return no_memory();
+	}
 	return 0;
 }
 
-/* Makes room at the path, if what is there is a socket that nobody listens on. */
-static int clear_stale(const struct sockaddr_un *address)
-{
-	_cleanup_fd_ int fd = -1;
-	const char *path = address->sun_path;
-	struct stat st;
+/* ---- the configuration ---- */
 
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0
-				       : cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path,
-						  strerror(errno));
-	if (!S_ISSOCK(st.st_mode))
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s is there and is no socket",
-				path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-	    errno == EAGAIN)
-		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: a server is listening on %s already", path);
-	if (errno != ECONNREFUSED && errno != ENOENT)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
-	if (unlink(path) < 0 && errno != ENOENT)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: the stale socket %s: %s", path,
-				strerror(errno));
-	return 0;
+static int add_token(json_t *tokens, const char *name, const char *secret)
+{
+	json_t *item = json_pack("{s:s,s:s}", "name", name, "token", secret);
+
+	return json_array_append_new(tokens, item) == 0 ? 0 : no_memory();
 }
 
-static int listen_here(struct server *server, const char *path)
+static int add_token_file(json_t *tokens, const char *name, const char *path)
 {
-	/* Its name appears when it listens: a client that waits for it may connect. */
-	struct sockaddr_un unready = { .sun_family = AF_UNIX };
-	_cleanup_fd_ int lock = -1;
-	struct stat st;
-	mode_t before;
-	int code, r;
+	char *secret = NULL;
+	int code = secret_token_file(path, &secret);
 
-	server->address.sun_family = AF_UNIX;
-	if (strlen(path) == 0 || strlen(path) >= sizeof(server->address.sun_path))
-		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: the path of a socket has 1 to %zu bytes",
-				sizeof(server->address.sun_path) - 1);
-	strcpy(server->address.sun_path, path);
-	code = lock_directory(path, &lock);
+	if (code == 0) {
+		code = add_token(tokens, name, secret);
+		explicit_bzero(secret, strlen(secret));
+	}
+	free(secret);
+	return code;
+}
+
+static int read_tokens(const struct serve *serve, const json_t *plan, json_t *tokens)
+{
+	json_t *item;
+	size_t i;
+	int code = 0;
+
+	if (serve->token_file)
+		code = add_token_file(tokens, "file", serve->token_file);
+	json_array_foreach(json_object_get(plan, "tokens"), i, item)
+	{
+		const char *file = plan_text(item, "file", NULL);
+
+		/* One that the command line's own file stands in for has none. */
+		if (code == 0)
+			code = add_token_file(tokens, plan_text(item, "name", NULL),
+					      file);
+	}
+	if (code == 0 && serve->made_token[0])
+		code = add_token(tokens, "start", serve->made_token);
+	return code;
+}
+
+int serve_configure(struct serve *serve)
+{
+	struct config_file file = { .given = serve->config };
+	json_t *plan = NULL, *tls = NULL, *tokens = json_array();
+	int code;
+
+	code = tokens ? config_file_read(&file, "serve") : no_memory();
 	if (code == 0)
-		code = clear_stale(&server->address);
+		code = config_file_plan(&file, serve->options, &plan, "serve");
+	if (code == 0 && *plan_text(plan, "tls", "certificate"))
+		code = secret_tls(plan_text(plan, "tls", "certificate"),
+				  plan_text(plan, "tls", "key"), &tls);
+	if (code == 0)
+		code = read_tokens(serve, plan, tokens);
+	if (code != 0) {
+		config_file_clear(&file);
+		json_decref(plan);
+		json_decref(tls);
+		json_decref(tokens);
+		return code;
+	}
+	config_file_clear(&serve->file);
+	json_decref(serve->plan);
+	json_decref(serve->tls);
+	json_decref(serve->tokens);
+	serve->file = file;
+	serve->plan = plan;
+	serve->tls = tls;
+	serve->tokens = tokens;
+	return 0;
+}
+
+char *serve_frame(const struct serve *serve)
+{
+	json_t *file = serve->file.text ? json_stringn(serve->file.text, serve->file.len)
+					: json_null();
+	json_t *listeners = listen_json(&serve->listeners, serve->tls != NULL);
+	json_t *frame;
+	char *text;
+
+	/* Takes the references in any case. */
+	frame = json_pack("{s:o, s:O, s:O, s:O?, s:o}", "file", file, "options",
+			  serve->options, "tokens", serve->tokens, "tls", serve->tls,
+			  "listeners", listeners);
+	text = frame ? jsontext(frame, NULL) : NULL;
+	json_decref(frame);
+	return text;
+}
+
+/* ---- sockets ---- */
+
+static bool already(const struct listen_set *listeners, const char *path)
+{
+	for (size_t i = 0; i < listeners->count; i++)
+		if (listeners->of[i].kind == LISTEN_UNIX &&
+		    strcmp(listeners->of[i].host, path) == 0)
+			return true;
+	return false;
+}
+
+static int open_unix(struct serve *serve)
+{
+	const char *path = plan_text(serve->plan, "socket", NULL);
+	char place[PATH_MAX];
+	int code = 0;
+
+	if (!*path && notify_listen_count() > 0)
+		return 0;
+	if (!*path) {
+		code = listen_default_path(place, sizeof(place));
+		path = place;
+	}
+	if (code != 0 || already(&serve->listeners, path))
+		return code;
+	return listen_unix(&serve->listeners, path,
+			   plan_text(serve->plan, "socket_group", NULL));
+}
+
+static int open_tcp(struct serve *serve)
+{
+	const json_t *list = json_object_get(serve->plan, "listen");
+	json_t *item;
+	size_t i;
+	int code = 0;
+
+	if (json_array_size(list) == 0 && notify_listen_count() == 0 &&
+	    !*plan_text(serve->plan, "socket", NULL))
+		code = listen_tcp(&serve->listeners, DEFAULT_ADDRESS, NULL, false);
+	json_array_foreach((json_t *)list, i, item)
+	{
+		if (code == 0)
+			code = listen_tcp(&serve->listeners, json_string_value(item),
+					  NULL, false);
+	}
+	json_array_foreach(json_object_get(serve->plan, "doors"), i, item)
+	{
+		if (code == 0)
+			code = listen_tcp(&serve->listeners,
+					  plan_text(item, "address", NULL),
+					  plan_text(item, "name", NULL),
+					  json_is_true(json_object_get(item, "open")));
+	}
+	return code;
+}
+
+/* Nobody sends a token over a network in the clear without having been told so. */
+static int check_exposed(const struct serve *serve)
+{
+	for (size_t i = 0; i < serve->listeners.count; i++) {
+		const struct listener *listener = &serve->listeners.of[i];
+
+		if (listener->kind != LISTEN_UNIX && !listener->loopback && !serve->tls &&
+		    !serve->insecure)
+			return cli_fail(
+				EXIT_WRONG_USAGE,
+				"serve: %s can be reached from other machines, and tokens and "
+				"programs would cross the network in the clear: give "
+				"--tls-certificate and --tls-key, or --insecure if that is meant",
+				listener->host);
+	}
+	return 0;
+}
+
+static bool wants_token(const struct serve *serve)
+{
+	for (size_t i = 0; i < serve->listeners.count; i++)
+		if (serve->listeners.of[i].kind != LISTEN_UNIX &&
+		    !serve->listeners.of[i].open)
+			return true;
+	return false;
+}
+
+/* Standard error is what systemd keeps in its journal. */
+static bool stderr_is_log(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	       fstat(2, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+/* A token for this start, where none was configured. */
+static int need_token(struct serve *serve)
+{
+	char token[SECRET_TOKEN_CHARS + 1];
+	int code;
+
+	if (!wants_token(serve) || json_array_size(serve->tokens) > 0)
+		return 0;
+	if (stderr_is_log())
+		return cli_fail(
+			EXIT_WRONG_USAGE,
+			"serve: TCP takes a token, and one that is made now would be "
+			"printed into a log: give --token-file FILE");
+	code = secret_make(token);
 	if (code != 0)
 		return code;
-	server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (server->fd < 0)
-		return cli_fail(EXIT_OUR_FAULT, "serve: socket: %s", strerror(errno));
-	if ((size_t)snprintf(unready.sun_path, sizeof(unready.sun_path), "%s.%d", path,
-			     (int)getpid()) >= sizeof(unready.sun_path))
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: the path is too long",
-				path);
-	/* Nobody else's from the first moment, not only after a chmod. */
-	before = umask(0177);
-	r = bind(server->fd, (const struct sockaddr *)&unready, sizeof(unready));
-	(void)umask(before);
-	if (r < 0 || lstat(unready.sun_path, &st) < 0)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s: %s", path, strerror(errno));
-	if (listen(server->fd, SOMAXCONN) < 0 || rename(unready.sun_path, path) < 0) {
-		r = errno;
-		(void)unlink(unready.sun_path);
-		return cli_fail(EXIT_OUR_FAULT, "serve: %s: %s", path, strerror(r));
-	}
-	server->dev = st.st_dev;
-	server->ino = st.st_ino;
-	return 0;
+	strcpy(serve->made_token, token);
+	return add_token(serve->tokens, "start", token);
 }
 
-/* Takes a server that never came to listen, too. */
-static void unlink_socket(struct server *server)
+static int open_journal(struct serve *serve)
 {
-	struct stat st;
-
-	if (server->ino != 0 && lstat(server->address.sun_path, &st) == 0 &&
-	    st.st_dev == server->dev && st.st_ino == server->ino)
-		(void)unlink(server->address.sun_path);
-	server->ino = 0;
-}
-
-/* ---- until the end ---- */
-
-/* True at its end. What is written to it means nothing. */
-static bool stdin_ended(void)
-{
-	char thrown_away[4096];
-	ssize_t n = read(0, thrown_away, sizeof(thrown_away));
-
-	return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
-}
-
-/* 0 when asked to end, EXIT_OUR_FAULT when the broker ended by itself. */
-static int wait_for_end(const struct spawned *spawned, int signals, bool with_stdin)
-{
-	struct pollfd fds[3] = {
-		{ .fd = spawned->pidfd, .events = POLLIN },
-		{ .fd = signals, .events = POLLIN },
-		{ .fd = with_stdin ? 0 : -1, .events = POLLIN },
-	};
-
-	for (;;) {
-		if (poll(fds, 3, -1) < 0) {
-			if (errno != EINTR)
-				return cli_fail(EXIT_OUR_FAULT, "serve: poll: %s",
-						strerror(errno));
-			continue;
-		}
-		if (fds[0].revents)
-			return cli_fail(EXIT_OUR_FAULT,
-					"serve: the engine has ended unexpectedly");
-		if (fds[1].revents || (fds[2].revents && stdin_ended()))
-			return 0;
-	}
-}
-
-static int serve(struct server *server, const char *path, bool with_stdin)
-{
-	_cleanup_fd_ int signals = -1;
-	struct spawned spawned;
+	const char *dir = plan_text(serve->plan, "journal", "dir"),
+		   *key = plan_text(serve->plan, "journal", "key");
 	struct sbx_err err = { 0 };
-	char *shown;
+
+	if (!*dir)
+		return 0;
+	if (journal_dir_open(dir, true, &serve->journal_fd, &err) < 0)
+		return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+	if (!*key)
+		return 0;
+	serve->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return serve->key_fd < 0 ? cli_fail(EXIT_WRONG_USAGE, "serve: journal.key %s: %s",
+					    key, strerror(errno))
+				 : 0;
+}
+
+/* ---- the verb ---- */
+
+static int block_signals(struct serve *serve)
+{
 	sigset_t set;
-	int code, r;
 
 	/* Blocked before anything is made that they would leave behind. */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigemptyset(&set) < 0 ||
 	    sigaddset(&set, SIGINT) < 0 || sigaddset(&set, SIGTERM) < 0 ||
 	    sigaddset(&set, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: signals: %s", strerror(errno));
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	if (signals < 0)
-		return cli_fail(EXIT_OUR_FAULT, "serve: signalfd: %s", strerror(errno));
-	code = listen_here(server, path);
-	if (code != 0)
-		return code;
-	/* A door that nobody uses: its end, before the lifeline's, tells the engine to
-	 * end by itself. */
-	if (spawn_broker(NULL, server->fd, true, &spawned, &err) < 0)
-		return cli_fail(EXIT_OUR_FAULT, "serve: %s", err.msg);
-	/* Ours would keep taking connections after the engine's end. */
-	fd_close(&server->fd);
-	shown = summary_line(path, strlen(path), PATH_MAX);
-	(void)fprintf(stderr, "listening on unix:%s\n", shown ? shown : path);
-	free(shown);
-	code = wait_for_end(&spawned, signals, with_stdin);
-	/* First the name, so that nobody connects to what is ending. */
-	unlink_socket(server);
-	r = spawn_end(&spawned);
-	if (code == 0 && (r < 0 || r == 128 + SIGKILL))
-		code = cli_fail(EXIT_OUR_FAULT, "serve: the broker had to be killed");
-	return code;
+	serve->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return serve->signals < 0
+		       ? cli_fail(EXIT_OUR_FAULT, "serve: signalfd: %s", strerror(errno))
+		       : 0;
+}
+
+static int start_forward(const struct serve *serve, struct log_forward **ret)
+{
+	const json_t *targets = json_object_get(json_object_get(serve->plan, "journal"),
+						"forward");
+	struct sbx_err err = { 0 };
+
+	return log_forward_start(targets, serve->journal_fd, serve->key_fd, ret, &err) < 0
+		       ? cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg)
+		       : 0;
 }
 
 int cli_serve(int argc, char **argv)
 {
-	struct server server = { .fd = -1 };
-	char path[PATH_MAX];
-	const char *given = NULL, *listener;
-	bool with_stdin = false;
-	int i, r, code;
+	struct log_forward *forward = NULL;
+	struct serve serve = { .options = json_object(),
+			       .pythons = json_array(),
+			       .grace_ms = 30000,
+			       .journal_fd = -1,
+			       .key_fd = -1,
+			       .signals = -1 };
+	int code;
 
-	for (i = 1; i < argc; i++) {
-		r = cli_value(argc, argv, &i, "--socket", &given);
-		if (r < 0)
-			return EXIT_WRONG_USAGE;
-		if (r > 0)
-			continue;
-		r = cli_value(argc, argv, &i, "--listen", &listener);
-		if (r != 0)
-			return cli_fail(
-				EXIT_WRONG_USAGE,
-				"serve: --listen is not available yet; this version serves a unix socket");
-		if (strcmp(argv[i], "--exit-with-stdin") != 0)
-			return cli_unknown("serve", argv[i], option_names);
-		with_stdin = true;
-	}
-	if (!given) {
-		r = default_path(path, sizeof(path));
-		if (r != 0)
-			return r;
-		given = path;
-	}
-	code = serve(&server, given, with_stdin);
-	unlink_socket(&server);
-	fd_close(&server.fd);
+	code = serve.options && serve.pythons ? block_signals(&serve) : no_memory();
+	notify_begin();
+	if (code == 0)
+		code = parse(&serve, argc, argv);
+	if (code == 0)
+		code = listen_handed(&serve.listeners);
+	if (code == 0)
+		code = serve_configure(&serve);
+	if (code == 0)
+		code = open_journal(&serve);
+	if (code == 0)
+		code = open_unix(&serve);
+	if (code == 0)
+		code = open_tcp(&serve);
+	if (code == 0)
+		code = check_exposed(&serve);
+	if (code == 0)
+		code = need_token(&serve);
+	if (code == 0)
+		code = start_forward(&serve, &forward);
+	if (code == 0)
+		code = serve_supervise(&serve);
+	log_forward_stop(&forward);
+	listen_end(&serve.listeners);
+	explicit_bzero(serve.made_token, sizeof(serve.made_token));
+	config_file_clear(&serve.file);
+	json_decref(serve.options);
+	json_decref(serve.pythons);
+	json_decref(serve.plan);
+	json_decref(serve.tls);
+	json_decref(serve.tokens);
+	fd_close(&serve.journal_fd);
+	fd_close(&serve.key_fd);
+	fd_close(&serve.signals);
 	return code;
 }

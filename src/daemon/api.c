@@ -3,4 +3,4 @@
 #include "daemon/api.h"
 
 const struct route_table *const api_tables[] = { &api_executions, &api_sessions,
-						   &api_server, NULL };
+						 &api_server, NULL };

@@ -17,6 +17,13 @@ int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err);
 /* The same of another object. */
 int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
 		   struct sbx_err *err);
+/* api_journal.c. NULL: there is none. */
+struct journal *api_journal(const struct exchange *ex);
+/* With a journal: the answer comes from it. 0 or -errno, err filled. part: "samples",
+ * "events", "files", "file"; NULL: the execution itself. */
+int api_journal_list(struct exchange *ex, size_t limit, struct sbx_err *err);
+int api_journal_one(struct exchange *ex, const char *part, struct sbx_err *err);
+int api_journal_head(struct exchange *ex, struct sbx_err *err);
 /* One that this caller may see; NULL: it was answered that there is none. */
 struct session *api_session(struct exchange *ex, const char *id, const char *field);
 

@@ -84,6 +84,13 @@ static void stream_event(void *arg, const json_t *event)
 	stream_typed(exchange_lines(arg), "event", event);
 }
 
+static void stream_display(void *arg, const json_t *bundle)
+{
+	stream_object(exchange_lines(arg),
+		      json_pack("{s:s,s:O}", "type", "display", "bundle",
+				(json_t *)(uintptr_t)bundle));
+}
+
 static void stream_sample(void *arg, const json_t *sample)
 {
 	stream_typed(exchange_lines(arg), "sample", sample);
@@ -121,6 +128,7 @@ static int begin(struct exchange *ex, struct request *request, struct sbx_err *e
 					.arg = ex };
 	const struct execution_sink pieces = { .output = stream_output,
 					       .event = stream_event,
+					       .display = stream_display,
 					       .sample = stream_sample,
 					       .refused = stream_refused,
 					       .done = stream_done,
@@ -178,12 +186,15 @@ static int list_executions(struct exchange *ex, struct sbx_err *err)
 {
 	static const char *const recorded[] = { "since", "until", "text", "session",
 						"event" };
+	const char *next = NULL;
 	long long limit;
 	json_t *rows;
 	int r = exchange_query_number(ex, "limit", 1, 1000, 50, &limit, err);
 
 	if (r < 0)
 		return r;
+	if (api_journal(ex))
+		return api_journal_list(ex, (size_t)limit, err);
 	for (size_t i = 0; i < sizeof(recorded) / sizeof(recorded[0]); i++)
 		if (exchange_query(ex, recorded[i])) {
 			exchange_problem_as(
@@ -193,9 +204,21 @@ static int list_executions(struct exchange *ex, struct sbx_err *err)
 		}
 	rows = runs_list(ex->http->runs, whose(ex), exchange_query(ex, "status"),
 			 exchange_query(ex, "before"), (size_t)limit);
+	if (json_array_size(rows) == (size_t)limit)
+		next = json_string_value(
+			json_object_get(json_array_get(rows, (size_t)limit - 1), "id"));
 	exchange_json(ex, MHD_HTTP_OK,
-		      json_pack("{s:o?,s:b}", "executions", rows, "recorded", 0));
+		      json_pack("{s:s?,s:o?,s:b}", "next", next, "executions", rows,
+				"recorded", 0));
 	return 0;
+}
+
+/* What goes on is at hand; what has ended is the journal's, or, without one, what is
+ * remembered. */
+static bool from_journal(struct exchange *ex)
+{
+	return api_journal(ex) &&
+	       !runs_find(ex->http->runs, exchange_param(ex, "id"), whose(ex));
 }
 
 static void not_recorded(struct exchange *ex)
@@ -207,10 +230,11 @@ static void not_recorded(struct exchange *ex)
 
 static int get_execution(struct exchange *ex, struct sbx_err *err)
 {
-	json_t *found = runs_describe(ex->http->runs, exchange_param(ex, "id"),
-				      whose(ex));
+	json_t *found;
 
-	(void)err;
+	if (from_journal(ex))
+		return api_journal_one(ex, NULL, err);
+	found = runs_describe(ex->http->runs, exchange_param(ex, "id"), whose(ex));
 	if (found)
 		exchange_json(ex, MHD_HTTP_OK, found);
 	else
@@ -218,11 +242,13 @@ static int get_execution(struct exchange *ex, struct sbx_err *err)
 	return 0;
 }
 
-static int get_part(struct exchange *ex, const char *part)
+static int get_part(struct exchange *ex, const char *part, struct sbx_err *err)
 {
-	json_t *found = runs_part(ex->http->runs, exchange_param(ex, "id"), whose(ex),
-				  part);
+	json_t *found;
 
+	if (from_journal(ex))
+		return api_journal_one(ex, part, err);
+	found = runs_part(ex->http->runs, exchange_param(ex, "id"), whose(ex), part);
 	if (found)
 		exchange_json(ex, MHD_HTTP_OK, json_pack("{s:o}", part, found));
 	else
@@ -232,25 +258,23 @@ static int get_part(struct exchange *ex, const char *part)
 
 static int get_samples(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
-	return get_part(ex, "samples");
+	return get_part(ex, "samples", err);
 }
 
 static int get_events(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
-	return get_part(ex, "events");
+	return get_part(ex, "events", err);
 }
 
 static int get_files(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
-	return get_part(ex, "files");
+	return get_part(ex, "files", err);
 }
 
 static int get_file(struct exchange *ex, struct sbx_err *err)
 {
-	(void)err;
+	if (api_journal(ex))
+		return api_journal_one(ex, "file", err);
 	exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotRecorded", NULL,
 			    "contents of files are kept by a journal, which this server "
 			    "does not have");
@@ -276,10 +300,11 @@ static int delete_execution(struct exchange *ex, struct sbx_err *err)
 
 static const struct route_query list_query[] = {
 	{ "limit", "integer", "How many at most, 1 to 1,000; 50 if not given." },
-	{ "before", "string", "An id: those that began before it." },
+	{ "before", "string", "`next` of the page before." },
 	{ "status", "string", "A verdict, or `running`." },
-	{ "since", "string", "RFC 3339; began then or later." },
-	{ "until", "string", "RFC 3339; began before then." },
+	{ "since", "string",
+	  "RFC 3339 in UTC, or seconds since 1970; began then or later." },
+	{ "until", "string", "The same; began then or before." },
 	{ "text", "string", "Words in the program, its output or its denials." },
 	{ "session", "string", "Id of its session." },
 	{ "event", "string", "Kind of a denial that it had." },

@@ -12,18 +12,34 @@
 #include "base/fd.h"
 #include "daemon/api.h"
 #include "daemon/http_internal.h"
+#include "journal/journal.h"
 
 #define IDLE_S_MAX (7u * 24 * 3600)
 
 /* Whose it is. */
 struct owner {
 	char name[80];
+	struct journal *(*journal)(void *arg); /* as http_options has it; NULL: none */
+	void *journal_arg;
 };
+
+static void record(struct session *session, const char *what)
+{
+	const struct owner *owner = session_arg(session);
+	struct journal *journal = owner && owner->journal
+					  ? owner->journal(owner->journal_arg)
+					  : NULL;
+	json_t *described = journal ? session_describe(session) : NULL;
+
+	if (described)
+		journal_session(journal, described, what);
+	json_decref(described);
+}
 
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
-	(void)session;
 	(void)reason;
+	record(session, "ended");
 	free(arg);
 }
 
@@ -94,18 +110,22 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 {
 	struct owner *owner = calloc(1, sizeof(*owner));
 	const struct session_events events = { .ended = on_ended, .arg = owner };
-	const struct session_request wanted = { .policy = request->execution.policy,
-						.cwd = request->execution.cwd,
-						.files = request->execution.files,
-						.file_count =
-							request->execution.file_count,
-						.peer_fd = ex->caller.peer_fd,
-						.idle_timeout_s = idle_s };
+	const struct session_request wanted = {
+		.policy = request->execution.policy,
+		.cwd = request->execution.cwd,
+		.files = request->execution.files,
+		.file_count = request->execution.file_count,
+		.peer_fd = ex->caller.peer_fd,
+		.remote = ex->caller.tcp,
+		.idle_timeout_s = idle_s
+	};
 	int r;
 
 	if (!owner)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	owner->journal = ex->http->journal;
+	owner->journal_arg = ex->http->journal_arg;
 	r = exchange_check_policy(ex, wanted.policy, err);
 	if (r == 0)
 		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
@@ -128,7 +148,9 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 	request_clear(&request);
 	if (r < 0)
 		return r;
-	(void)snprintf(location, sizeof(location), "/v1/sessions/%s", session_id(session));
+	record(session, "created");
+	(void)snprintf(location, sizeof(location), "/v1/sessions/%s",
+		       session_id(session));
 	exchange_header(ex, "Location", location);
 	exchange_json(ex, MHD_HTTP_CREATED, session_describe(session));
 	return 0;
@@ -199,6 +221,8 @@ static int restart(struct exchange *ex, struct sbx_err *err)
 	if (!session)
 		return 0;
 	r = session_restart(session, err);
+	if (r == 0)
+		record(session, "restarted");
 	if (r == 0)
 		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
 	return r;
@@ -286,8 +310,9 @@ static int delete_file(struct exchange *ex, struct sbx_err *err)
 {
 	struct session *session = of_path(ex);
 
-	return session ? later(ex, session_file_delete(session, exchange_param(ex, "path"),
-						       on_deleted, ex, err))
+	return session ? later(ex,
+			       session_file_delete(session, exchange_param(ex, "path"),
+						   on_deleted, ex, err))
 		       : 0;
 }
 
@@ -356,8 +381,9 @@ static const struct route routes[] = {
 	  .body_schema = "SessionRequest",
 	  .id = "makeSession",
 	  .summary = "Make a session",
-	  .description = "A jail in which programs run one after the other and keep their "
-			 "state: send them to /v1/executions with `session`.",
+	  .description =
+		  "A jail in which programs run one after the other and keep their "
+		  "state: send them to /v1/executions with `session`.",
 	  .answers = made_answers },
 	{ .method = "GET",
 	  .pattern = "/v1/sessions",

@@ -17,17 +17,22 @@
 #include "base/jsontext.h"
 #include "base/wire.h"
 #include "daemon/door.h"
+#include "daemon/log_door.h"
 #include "daemon/request.h"
 
 #define OUT_HIGH (2u << 20) /* above this the program's output is not read */
 #define OUT_LOW (256u << 10)
 
 struct door {
+	struct service *service; /* NULL: a reader of the journal, without an engine */
 	struct engine *engine;
+	struct loop *loop;
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
+	struct buf grants;           /* of the run to come */
 	struct execution *execution; /* NULL: none runs */
+	struct log_door *log;        /* NULL: nothing was asked */
 	bool held, dead;
 	void (*closed)(void *arg);
 	void *arg;
@@ -38,10 +43,14 @@ static void door_close(struct door *door)
 	if (door->dead)
 		return;
 	door->dead = true;
+	log_door_free(&door->log);
 	loop_remove(&door->io);
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
+	if (door->service)
+		service_stop_forget(door->service);
+	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -68,6 +77,8 @@ static int flush(struct door *door)
 		door->held = false;
 		execution_hold_output(door->execution, false);
 	}
+	if (door->out.len < OUT_LOW)
+		log_door_hold(door->log, false);
 	return loop_modify(door->io, door->out.len > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
@@ -89,6 +100,13 @@ static void put(struct door *door, uint32_t type, const void *data, size_t len)
 		door->held = true;
 		execution_hold_output(door->execution, true);
 	}
+	if (door->out.len > OUT_HIGH)
+		log_door_hold(door->log, true);
+}
+
+static void put_log(void *arg, uint32_t type, const void *data, size_t len)
+{
+	put(arg, type, data, len);
 }
 
 /* ---- from the engine ---- */
@@ -177,8 +195,76 @@ static void on_refused(void *arg, const struct sbx_err *err)
 
 /* ---- from the command ---- */
 
-static void run(struct door *door, const char *data, size_t len)
+static int set_template(void *arg, const char *name, struct sbx_policy *policy)
 {
+	return config_set_template(arg, name, policy);
+}
+
+/* Under the configuration, if the command gave one: its defaults, templates and ceilings. */
+static int parse_request(struct door *door, json_t *object, struct request *ret,
+			 struct sbx_err *err)
+{
+	const struct config *config = service_config(door->service);
+	const struct request_rules rules = { .defaults = &config->defaults,
+					     .template = set_template,
+					     .arg = (void *)(uintptr_t)config };
+	int r;
+
+	if (!config->set)
+		return request_parse(object, NULL, ret, err);
+	r = request_parse(object, &rules, ret, err);
+	if (r < 0)
+		return r;
+	if (ret->session || ret->detach)
+		r = err_set(err, SBX_AT_USAGE, 0,
+			    "request: there are no sessions, and none is detached, here");
+	if (r == 0)
+		r = policy_within(&ret->policy, &config->ceilings, err);
+	if (r < 0)
+		request_clear(ret);
+	return r;
+}
+
+static int submit(struct door *door, const json_t *object, const struct request *request,
+		  const struct execution_sink *sink, struct sbx_err *err)
+{
+	const struct record_caller caller = {
+		.name = "command",
+		.door = "command",
+		.preset = json_string_value(json_object_get(object, "preset")),
+	};
+
+	return service_submit(door->service, &request->execution, &caller, sink,
+			      &door->execution, err);
+}
+
+/* Into offers, POLICY_GRANTS_MAX of them; the paths stay in door->grants. False: not to be
+ * understood. */
+static bool read_grants(const struct door *door, struct execution_offer *offers,
+			size_t *ret_count)
+{
+	size_t at = 0, len = door->grants.len, count = 0;
+
+	for (; at < len; count++) {
+		const char *path = door->grants.data + at + sizeof(uint32_t), *end;
+
+		if (count == POLICY_GRANTS_MAX || len - at <= sizeof(uint32_t))
+			return false;
+		end = memchr(path, '\0', len - at - sizeof(uint32_t));
+		if (!end)
+			return false;
+		memcpy(&offers[count].number, door->grants.data + at, sizeof(uint32_t));
+		offers[count].path = path;
+		at = (size_t)(end + 1 - door->grants.data);
+	}
+	*ret_count = count;
+	return true;
+}
+
+static bool run(struct door *door, const char *data, size_t len)
+{
+	struct execution_offer offers[POLICY_GRANTS_MAX];
+
 	struct execution_sink sink = { .output = on_output,
 				       .event = on_event,
 				       .stdin_taken = on_taken,
@@ -189,15 +275,21 @@ static void run(struct door *door, const char *data, size_t len)
 				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
+	size_t offer_count;
 	int r;
 
-	r = object ? request_parse(object, NULL, &request, &err)
+	if (!read_grants(door, offers, &offer_count)) {
+		json_decref(object);
+		return false;
+	}
+	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
+	request.execution.offers = offers;
+	request.execution.offer_count = offer_count;
 	if (r == 0)
-		r = engine_submit(door->engine, &request.execution, &sink,
-				  &door->execution, &err);
+		r = submit(door, object, &request, &sink, &err);
 	if (r < 0)
 		put(door, DOOR_ERROR, &err, sizeof(err));
 	else
@@ -205,17 +297,62 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+	buf_free(&door->grants);
+	return true;
+}
+
+static bool ask(struct door *door, const char *data, size_t len)
+{
+	struct journal *journal = door->service ? service_journal(door->service) : NULL;
+
+	if (!door->log && log_door_new(door->loop, journal, !door->service, put_log, door,
+				       &door->log) < 0)
+		return false;
+	return log_door_ask(door->log, data, len);
+}
+
+/* The first time the listeners follow, and then nobody has to wait to connect. */
+static void configure(struct door *door, const char *data, size_t len)
+{
+	bool first = !service_config(door->service)->set;
+	_cleanup_free_ char *restart = NULL;
+	struct sbx_err err = { 0 };
+
+	if (service_configure(door->service, data, len, &restart, &err) < 0) {
+		put(door, DOOR_ERROR, &err, sizeof(err));
+		return;
+	}
+	put(door, DOOR_CONFIG_DONE, restart, strlen(restart));
+	if (first)
+		put(door, DOOR_READY, NULL, 0);
+}
+
+static void on_stopped(void *arg)
+{
+	put(arg, DOOR_STOPPED, NULL, 0);
+}
+
+static bool stop(struct door *door, const char *data, size_t len)
+{
+	struct door_stop how;
+
+	if (len != sizeof(how))
+		return false;
+	memcpy(&how, data, sizeof(how));
+	service_stop(door->service, how.grace_ms, on_stopped, door);
+	return true;
 }
 
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
+	if (!door->service && type != DOOR_LOG)
+		return false;
 	switch (type) {
 	case DOOR_RUN:
 		if (door->execution)
 			return false;
-		run(door, data, len);
-		return true;
+		return run(door, data, len);
 	case DOOR_STDIN:
 		/* A program that reads nothing more: the rest is dropped, and reported as
 		 * taken. */
@@ -227,10 +364,23 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 		if (door->execution)
 			execution_stdin_close(door->execution);
 		return true;
+	case DOOR_CONFIG:
+		configure(door, data, len);
+		return true;
+	case DOOR_STOP:
+		return stop(door, data, len);
+	case DOOR_PING:
+		put(door, DOOR_PONG, NULL, 0);
+		return true;
+	case DOOR_GRANTS:
+		return !door->execution && door->grants.len == 0 &&
+		       buf_add(&door->grants, data, len) == 0;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
 		return true;
+	case DOOR_LOG:
+		return ask(door, data, len);
 	default:
 		return false;
 	}
@@ -238,7 +388,22 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 
 static size_t frame_max(uint32_t type)
 {
-	return type == DOOR_RUN ? REQUEST_MAX : type == DOOR_STDIN ? DOOR_CHUNK : 0;
+	switch (type) {
+	case DOOR_RUN:
+		return REQUEST_MAX;
+	case DOOR_CONFIG:
+		return CONFIG_FRAME_MAX;
+	case DOOR_STDIN:
+		return DOOR_CHUNK;
+	case DOOR_LOG:
+		return DOOR_LOG_MAX;
+	case DOOR_GRANTS:
+		return DOOR_GRANTS_MAX;
+	case DOOR_STOP:
+		return sizeof(struct door_stop);
+	default:
+		return 0;
+	}
 }
 
 /* 1: one was taken, 0: not all of it is there, -errno. */
@@ -283,18 +448,21 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct engine *engine, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err)
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
-		*door = (struct door){
-			.engine = engine, .fd = fd, .closed = closed, .arg = arg
-		};
+		*door = (struct door){ .service = service,
+				       .engine = service ? service_engine(service) : NULL,
+				       .loop = loop,
+				       .fd = fd,
+				       .closed = closed,
+				       .arg = arg };
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
-		r = loop_add(engine_loop(engine), fd, EPOLLIN, on_io, door, &door->io);
+		r = loop_add(loop, fd, EPOLLIN, on_io, door, &door->io);
 	}
 	if (r < 0) {
 		free(door);

@@ -18,7 +18,7 @@
 #include "daemon/broker.h"
 #include "daemon/door.h"
 #include "daemon/engine_main.h"
-#include "daemon/http.h"
+#include "daemon/service.h"
 #include "jail/caps.h"
 #include "jail/filter.h"
 #include "jail/seccomp.h"
@@ -51,6 +51,21 @@ static void raise_files(void)
 	}
 }
 
+/* What is opened next would take the number, and pass for what the command gave. */
+static int occupy(int fd)
+{
+	int null;
+
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 0;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || (null != fd && dup3(null, fd, O_CLOEXEC) < 0))
+		return -errno;
+	if (null != fd)
+		(void)close(null);
+	return 0;
+}
+
 static int lock_in(struct sbx_err *err)
 {
 	_cleanup_buf_ struct buf filter = { 0 };
@@ -64,21 +79,29 @@ static int lock_in(struct sbx_err *err)
 	return r;
 }
 
-static int listen_unix(struct engine *engine, struct http **ret, struct sbx_err *err)
+/* Nothing is run: no wall is tried, no group is there. */
+static int read_journal(struct sbx_err *err)
 {
-	const struct http_listener listener = { .fd = ROLE_LISTEN_FD, .kind = HTTP_UNIX };
-	int r = http_new(engine, NULL, ret, err);
+	struct loop *loop = NULL;
+	int r = loop_new(&loop);
 
-	return r < 0 ? r : http_listen(*ret, &listener, err);
+	if (r < 0)
+		return err_set(err, SBX_AT_ENGINE, -r, "event loop");
+	r = lock_in(err);
+	if (r == 0)
+		r = door_open(loop, NULL, ROLE_DOOR_FD, on_door_closed, loop, err);
+	if (r == 0 && (r = loop_run(loop)) < 0)
+		(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
+	loop_free(loop);
+	return r;
 }
 
 static int serve(struct sbx_err *err)
 {
+	struct service *service = NULL;
 	struct engine *engine = NULL;
-	struct http *http = NULL;
 	struct loop *loop = NULL;
-	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0,
-	     listen = fcntl(ROLE_LISTEN_FD, F_GETFD) >= 0;
+	bool door = fcntl(ROLE_DOOR_FD, F_GETFD) >= 0;
 	int r;
 
 	r = loop_new(&loop);
@@ -87,36 +110,38 @@ static int serve(struct sbx_err *err)
 	r = engine_new(loop, ROLE_BROKER_FD, ROLE_MOVER_FD, &engine, err);
 	if (r == 0)
 		r = lock_in(err);
+	if (r == 0)
+		r = service_new(engine, &service, err);
 	if (r == 0 && door)
-		r = door_open(engine, ROLE_DOOR_FD, on_door_closed, loop, err);
-	if (r == 0 && listen)
-		r = listen_unix(engine, &http, err);
+		r = door_open(loop, service, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0) {
 		r = loop_run(loop);
 		if (r < 0)
 			(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
 	}
-	http_close(&http);
+	/* The engine's runs end before their journal. */
+	service_close(service);
 	engine_free(&engine);
+	service_free(&service);
 	loop_free(loop);
 	return r;
 }
 
 int engine_main(int argc, char **argv)
 {
+	bool reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	struct sbx_err err = { 0 };
 
-	(void)argc;
-	(void)argv;
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* The command handles the terminal's signals and ends the engine by its door. */
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGTERM, SIG_DFL);
 	(void)prctl(PR_SET_NAME, "sandbox-engine");
 	raise_files();
-	for (int fd = ROLE_DOOR_FD; fd <= ROLE_MOVER_FD; fd++)
+	for (int fd = ROLE_DOOR_FD; fd < ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	if (let_go_of_stdio() < 0 || serve(&err) < 0) {
+	if (occupy(ROLE_JOURNAL_FD) < 0 || occupy(ROLE_JOURNAL_KEY_FD) < 0 ||
+	    let_go_of_stdio() < 0 || (reader ? read_journal : serve)(&err) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",
 			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;

@@ -25,6 +25,8 @@
 #include "base/fd.h"
 #include "daemon/http_internal.h"
 
+#define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+
 /* ---- libmicrohttpd on our loop ---- */
 
 static void on_ready(void *arg, uint32_t events);
@@ -120,8 +122,8 @@ void connection_deadline(struct connection *c, unsigned ms)
 
 /* ---- connections ---- */
 
-/* A caller of its own is each uid on a unix socket, and everybody behind one TCP listener:
- * there an address says little, and who asks is known only with the token. */
+/* A caller of its own is each uid on a unix socket; on TCP each address, which the library
+ * counts. */
 static bool too_many(const struct connection *c)
 {
 	const struct connection *other;
@@ -203,6 +205,7 @@ static int start_daemon(struct listener *listener, int listen_fd, struct sbx_err
 	struct MHD_OptionItem tls[] = {
 		{ MHD_OPTION_HTTPS_MEM_CERT, 0, listener->certificate },
 		{ MHD_OPTION_HTTPS_MEM_KEY, 0, listener->key },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	const union MHD_DaemonInfo *info;
@@ -214,6 +217,8 @@ static int start_daemon(struct listener *listener, int listen_fd, struct sbx_err
 			(listener->rules.tls ? MHD_USE_TLS : 0),
 		0, NULL, NULL, http_on_request, listener, MHD_OPTION_LISTEN_SOCKET,
 		listen_fd, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+		listener->rules.tcp ? HTTP_CALLERS_MAX : 0,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)((HTTP_IDLE_MS + 999) / 1000),
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
@@ -339,6 +344,12 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 		http_close(&http);
 		return r;
 	}
+	if (options && options->submit)
+		runs_submit_by(http->runs, options->submit, options->submit_arg);
+	if (options) {
+		http->journal = options->journal;
+		http->journal_arg = options->submit_arg;
+	}
 	*ret = http;
 	return 0;
 }
@@ -346,6 +357,18 @@ int http_new(struct engine *engine, const struct http_options *options, struct h
 void http_stop(struct http *http)
 {
 	http->stopping = true;
+}
+
+void http_stop_listening(struct http *http)
+{
+	/* What waits to be accepted was connected before: it is taken first. */
+	for (struct listener *l = http->listeners; l; l = l->next) {
+		int fd;
+
+		(void)MHD_run(l->daemon);
+		fd = MHD_quiesce_daemon(l->daemon);
+		fd_close(&fd);
+	}
 }
 
 size_t http_busy(const struct http *http)

@@ -5,6 +5,7 @@
 #define SBX_DAEMON_HTTP_H
 
 #include "daemon/log.h"
+#include "daemon/record.h"
 #include "daemon/route.h"
 #include "engine/engine.h"
 
@@ -36,6 +37,14 @@ struct http_options {
 	const struct http_template *templates;
 	size_t template_count;
 	enum log_level log_level;
+	/* Of http_new() only: in place of engine_submit(), and the journal that it records
+	 * in (NULL: none). NULL: engine_submit(), and none. */
+	int (*submit)(void *arg, const struct execution_request *request,
+		      const struct record_caller *caller,
+		      const struct execution_sink *sink, struct execution **ret,
+		      struct sbx_err *err);
+	struct journal *(*journal)(void *arg);
+	void *submit_arg;
 };
 
 enum http_kind { HTTP_UNIX, HTTP_TCP };
@@ -60,6 +69,8 @@ int http_listen(struct http *http, const struct http_listener *listener,
 /* From now on /v1/health says 503 and nothing new is run; what runs goes on and is
  * answered. */
 void http_stop(struct http *http);
+/* Whoever connects from now on is refused, and may go elsewhere. Once. */
+void http_stop_listening(struct http *http);
 /* Requests whose answer is not whole yet, and runs. */
 size_t http_busy(const struct http *http);
 void http_close(struct http **http); /* sets NULL; takes a pointer to NULL */

@@ -392,8 +392,15 @@ void exchange_problem_as(struct exchange *ex, int status, const char *name,
 
 	json_decref(object);
 	if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
-	    status == MHD_HTTP_SERVICE_UNAVAILABLE)
-		exchange_header(ex, "Retry-After", "1");
+	    status == MHD_HTTP_SERVICE_UNAVAILABLE) {
+		char after[16];
+
+		(void)snprintf(after, sizeof(after), "%u",
+			       ex->http ? admission_retry_after(
+						  engine_admission(ex->http->engine))
+					: 1);
+		exchange_header(ex, "Retry-After", after);
+	}
 	exchange_text(ex, status, TYPE_PROBLEM, text, len);
 }
 
@@ -453,7 +460,7 @@ static const char *safe_type(const char *path)
 	return "application/octet-stream";
 }
 
-void exchange_attachment(struct exchange *ex, const char *path)
+static void attach(struct exchange *ex, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char text[1200] = "attachment; filename*=UTF-8''";
@@ -487,7 +494,22 @@ void exchange_file(struct exchange *ex, const char *path, int fd, size_t size)
 		free(file);
 	}
 	ex->sent = size;
-	exchange_attachment(ex, path);
+	attach(ex, path);
+	set_answer(ex, MHD_HTTP_OK, response, safe_type(path), CSP_NOTHING "; sandbox",
+		   "no-store");
+}
+
+void exchange_download(struct exchange *ex, const char *path, char *data, size_t len)
+{
+	struct MHD_Response *response = NULL;
+
+	if (data)
+		response = MHD_create_response_from_buffer(len, data,
+							   MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(data);
+	ex->sent = len;
+	attach(ex, path);
 	set_answer(ex, MHD_HTTP_OK, response, safe_type(path), CSP_NOTHING "; sandbox",
 		   "no-store");
 }

@@ -71,6 +71,8 @@ struct http {
 	struct connection *connections;
 	struct auth *auth;
 	struct runs *runs;
+	struct journal *(*journal)(void *arg); /* NULL: none is kept */
+	void *journal_arg;
 	struct metrics metrics;
 	size_t body_bytes;
 	bool stopping, closing;
@@ -96,6 +98,7 @@ struct exchange {
 	struct MHD_Connection *mhd; /* NULL once the connection let go of it */
 	struct connection *connection;
 	const struct route *route;
+	const struct route_table *table; /* with route */
 	const char *method;
 	struct auth *auth; /* that it is judged by */
 	struct caller caller;
@@ -113,7 +116,7 @@ struct exchange {
 	struct pair headers[HTTP_EXTRA_HEADERS];
 	struct MHD_Response *response; /* until it is queued */
 	int status;                    /* 0: not known yet */
-	bool early;                    /* decided before the body, told after it */
+	bool at_once;                  /* the answer does not wait for the body */
 	bool final_;                   /* the connection ends with it */
 	bool called, suspended, gone;
 	size_t sent;

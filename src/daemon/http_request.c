@@ -95,9 +95,16 @@ static const char *doubt(struct exchange *ex, const char *version)
 static void refuse(struct exchange *ex, int status, const char *name, const char *text,
 		   bool end)
 {
-	ex->early = true;
 	ex->final_ = ex->final_ || end;
 	exchange_problem_as(ex, status, name, NULL, text);
+}
+
+/* Where it is not known what follows, or is not worth reading. */
+static void refuse_at_once(struct exchange *ex, int status, const char *name,
+			   const char *text)
+{
+	ex->at_once = true;
+	refuse(ex, status, name, text, true);
 }
 
 /* ---- who ---- */
@@ -239,8 +246,8 @@ static void choose(struct exchange *ex, const char *url)
 	bool known;
 
 	if (!route_split(url, &path)) {
-		refuse(ex, MHD_HTTP_BAD_REQUEST, "UsageError",
-		       "the target is no plain path of this server", true);
+		refuse_at_once(ex, MHD_HTTP_BAD_REQUEST, "UsageError",
+			       "the target is no plain path of this server");
 		return;
 	}
 	if (!check_places(ex))
@@ -259,6 +266,7 @@ static void choose(struct exchange *ex, const char *url)
 	}
 	ex->known = known;
 	ex->route = match.route;
+	ex->table = match.table;
 	query.loose = match.table->loose;
 	if (match.route->may == ROUTE_OWNER && !ex->caller.owner) {
 		refuse(ex, MHD_HTTP_FORBIDDEN, "Forbidden",
@@ -278,8 +286,8 @@ static void choose(struct exchange *ex, const char *url)
 		       false);
 	else if (length &&
 		 (strlen(length) > 9 || strtoull(length, NULL, 10) > REQUEST_MAX))
-		refuse(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge",
-		       "the body is larger than 24 MiB", true);
+		refuse_at_once(ex, MHD_HTTP_CONTENT_TOO_LARGE, "TooLarge",
+			       "the body is larger than 24 MiB");
 }
 
 /* ---- the body ---- */
@@ -423,12 +431,12 @@ static enum MHD_Result begin(struct listener *listener, struct MHD_Connection *m
 	connection_deadline(ex->connection, HTTP_BODY_MS);
 	why = doubt(ex, version);
 	if (why)
-		refuse(ex, MHD_HTTP_BAD_REQUEST, "UsageError", why, true);
+		refuse_at_once(ex, MHD_HTTP_BAD_REQUEST, "UsageError", why);
 	else
 		choose(ex, url);
-	/* Small bodies are read before they are refused, so that the connection can be
-	 * used again. */
-	if (ex->status && (ex->final_ || header(ex, "Expect")))
+	/* Bodies are read before they are refused: their senders would find the connection
+	 * broken instead of an answer, and it can be used again. */
+	if (ex->status && (ex->at_once || header(ex, "Expect")))
 		return exchange_queue(ex);
 	return MHD_YES;
 }

@@ -71,6 +71,16 @@ static void on_event(void *arg, const json_t *event)
 	grew(ours);
 }
 
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct ours *ours = arg;
+
+	if (!ours->sink.display || exchange_gone(ours->ex))
+		return;
+	ours->sink.display(ours->sink.arg, bundle);
+	grew(ours);
+}
+
 static void on_sample(void *arg, const json_t *sample)
 {
 	struct ours *ours = arg;
@@ -149,13 +159,19 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 {
 	struct execution_sink mine = { .output = on_output,
 				       .event = on_event,
+				       .display = on_display,
 				       .sample = on_sample,
 				       .refused = on_refused,
 				       .done = on_done };
+	const struct record_caller caller = {
+		.name = ex->caller.name,
+		.door = ex->table->door ? ex->table->door : "http",
+		.preset = json_string_value(json_object_get(ex->object, "preset")),
+	};
 	struct ours *ours;
 	int r;
 
-	if (ex->http->stopping)
+	if (!ex->http || ex->http->stopping)
 		return err_set(err, SBX_AT_BUSY, 0, "the server is stopping");
 	r = exchange_check_policy(ex, request->policy, err);
 	if (r < 0)
@@ -168,8 +184,10 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 	ours->detached = detach;
 	mine.arg = ours;
 	request->peer_fd = ex->caller.peer_fd;
-	r = runs_submit(ex->http->runs, ex->http->engine, request, ex->caller.name,
-			detach, &mine, &ours->run, err);
+	request->remote = ex->caller.tcp;
+	request->caller = ex->caller.name;
+	r = runs_submit(ex->http->runs, ex->http->engine, request, &caller, detach, &mine,
+			&ours->run, err);
 	if (r < 0) {
 		free(ours);
 		return r;

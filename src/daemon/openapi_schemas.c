@@ -46,7 +46,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"properties\":{\"path\":{\"type\":\"string\"},\"path_bytes\":{"
 	  "\"type\":\"string\"},\"size\":{\"type\":\"integer\"},"
 	  "\"stored_bytes\":{\"type\":\"integer\"},\"mime\":{\"type\":["
-	  "\"string\",\"null\"]}}}" },
+	  "\"string\",\"null\"]},\"stored\":{\"type\":\"boolean\","
+	  "\"description\":\"Of a journal: whether its contents are there.\"}}}" },
 	{ "Sample",
 	  "{\"type\":\"object\",\"required\":[\"at_ms\"],\"properties\":{"
 	  "\"at_ms\":{\"type\":\"integer\"},\"memory_bytes\":{"
@@ -68,7 +69,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"files\":{\"type\":\"array\",\"items\":{"
 	  "\"$ref\":\"#/components/schemas/File\"}},\"usage\":{"
 	  "\"type\":\"object\"},\"events\":{\"type\":\"array\",\"items\":{"
-	  "\"$ref\":\"#/components/schemas/Event\"}},\"enforced\":{"
+	  "\"$ref\":\"#/components/schemas/Event\"}},\"recorded\":{\"type\":\"boolean\"},\"record_error\":{\"type\":\"string\"},"
+	  "\"enforced\":{"
 	  "\"type\":\"object\"},\"policy\":{\"type\":\"object\"},\"template\":{"
 	  "\"type\":[\"object\",\"null\"]}}}" },
 	{ "Status",
@@ -89,18 +91,33 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"type\":\"string\"}}}" },
 	{ "Execution",
 	  "{\"type\":\"object\",\"required\":[\"id\",\"status\"],"
-	  "\"properties\":{\"id\":{\"type\":\"string\"},\"started_at\":{"
-	  "\"type\":\"string\",\"format\":\"date-time\"},\"status\":{"
-	  "\"anyOf\":[{\"$ref\":\"#/components/schemas/Status\"},{"
-	  "\"type\":\"string\",\"enum\":[\"running\",\"lost\"]}]},\"caller\":{"
-	  "\"type\":\"string\"},\"filename\":{\"type\":[\"string\",\"null\"]},"
-	  "\"detached\":{\"type\":\"boolean\"},\"usage\":{\"type\":\"object\"},"
-	  "\"result\":{\"$ref\":\"#/components/schemas/Result\"}}}" },
+	  "\"properties\":{\"id\":{\"type\":\"string\"},\"seq\":{"
+	  "\"type\":\"integer\"},\"at\":{\"type\":\"string\","
+	  "\"format\":\"date-time\"},\"ended_at\":{\"type\":[\"string\","
+	  "\"null\"]},\"status\":{\"anyOf\":[{"
+	  "\"$ref\":\"#/components/schemas/Status\"},{\"type\":\"string\","
+	  "\"enum\":[\"running\",\"lost\",\"refused\"]}]},\"caller\":{"
+	  "\"type\":\"string\"},\"door\":{\"type\":[\"string\",\"null\"]},"
+	  "\"session\":{\"type\":[\"string\",\"null\"]},\"filename\":{"
+	  "\"type\":[\"string\",\"null\"]},\"preset\":{\"type\":[\"string\","
+	  "\"null\"]},\"detached\":{\"type\":\"boolean\"},\"wall_ms\":{"
+	  "\"type\":[\"number\",\"null\"]},\"cpu_ms\":{\"type\":[\"number\","
+	  "\"null\"]},\"memory_peak_bytes\":{\"type\":[\"integer\",\"null\"]},"
+	  "\"processes_peak\":{\"type\":[\"integer\",\"null\"]},"
+	  "\"event_count\":{\"type\":[\"integer\",\"null\"]},\"code\":{"
+	  "\"type\":[\"string\",\"null\"]},\"stdout\":{\"type\":[\"string\","
+	  "\"null\"]},\"stderr\":{\"type\":[\"string\",\"null\"]},\"policy\":{"
+	  "\"type\":[\"object\",\"null\"]},\"result\":{"
+	  "\"description\":\"Once it has ended: the result,"
+	  " from a journal without the texts that are members of their own.\","
+	  "\"type\":[\"object\",\"null\"]}}}" },
 	{ "ExecutionList",
-	  "{\"type\":\"object\",\"required\":[\"executions\",\"recorded\"],"
-	  "\"properties\":{\"executions\":{\"type\":\"array\",\"items\":{"
-	  "\"$ref\":\"#/components/schemas/Execution\"}},\"recorded\":{"
-	  "\"type\":\"boolean\",\"description\":\"From a journal,"
+	  "{\"type\":\"object\",\"required\":[\"executions\",\"recorded\","
+	  "\"next\"],\"properties\":{\"executions\":{\"type\":\"array\","
+	  "\"items\":{\"$ref\":\"#/components/schemas/Execution\"}},\"next\":{"
+	  "\"type\":[\"string\",\"null\"],"
+	  "\"description\":\"For `before`; null on the last page.\"},"
+	  "\"recorded\":{\"type\":\"boolean\",\"description\":\"From a journal,"
 	  " else what is remembered.\"}}}" },
 	{ "Samples",
 	  "{\"type\":\"object\",\"required\":[\"samples\"],\"properties\":{"

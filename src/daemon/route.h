@@ -72,7 +72,8 @@ struct route_table {
 	const char *name; /* the tag in OpenAPI; a door's name */
 	const struct route *routes;
 	size_t count;
-	bool loose; /* of another's interface: unknown query names are ignored */
+	const char *door; /* for the record; NULL: "http" */
+	bool loose;       /* of another's interface: unknown query names are ignored */
 };
 
 /* The tables of our own interface, NULL at the end (daemon/api.c). */
@@ -120,8 +121,8 @@ void exchange_asset(struct exchange *ex, const struct asset *asset);
 void exchange_empty(struct exchange *ex, int status); /* 202, 204 */
 /* A program's file: always an attachment, never shown. fd is taken. */
 void exchange_file(struct exchange *ex, const char *path, int fd, size_t size);
-/* For bytes of a program's in exchange_text(): the header that makes it an attachment. */
-void exchange_attachment(struct exchange *ex, const char *path);
+void exchange_download(struct exchange *ex, const char *path, char *data,
+		       size_t len); /* the same; takes data (malloc) */
 void exchange_problem(struct exchange *ex, const struct sbx_err *err);
 void exchange_problem_as(struct exchange *ex, int status, const char *name,
 			 const char *field, const char *detail);

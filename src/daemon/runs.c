@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "daemon/metrics.h"
+#include "daemon/problem.h"
 #include "daemon/runs.h"
 
 #define CALLER_MAX 80u
@@ -43,6 +44,8 @@ struct runs {
 	size_t live_count, kept_count, kept_bytes;
 	uint64_t serial;
 	struct metrics *metrics;
+	runs_submit_fn submit; /* NULL: engine_submit() */
+	void *submit_arg;
 };
 
 int runs_new(struct metrics *metrics, struct runs **ret)
@@ -181,6 +184,14 @@ static void on_event(void *arg, const json_t *event)
 		run->sink.event(run->sink.arg, event);
 }
 
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct run *run = arg;
+
+	if (run->sink.display)
+		run->sink.display(run->sink.arg, bundle);
+}
+
 static void add_sample(struct run *run, const json_t *sample)
 {
 	if (run->skipped++ % run->stride != 0)
@@ -242,21 +253,38 @@ static void on_refused(void *arg, const struct sbx_err *err)
 {
 	struct run *run = arg;
 
+	json_t *result = NULL;
+
 	if (run->runs) {
 		metrics_run(run->runs->metrics, NULL, NULL, 0);
 		unlink_live(run);
 	}
 	run->sink.refused(run->sink.arg, err);
-	run_free(run);
+	/* Nobody else will tell the caller of a detached one. */
+	if (run->runs && run->detached)
+		result = json_pack("{s:s,s:s,s:o}", "id", run->id, "status", "refused",
+				   "error", problem_of(err));
+	if (result)
+		keep(run, result);
+	else
+		run_free(run);
+	json_decref(result);
+}
+
+void runs_submit_by(struct runs *runs, runs_submit_fn submit, void *arg)
+{
+	runs->submit = submit;
+	runs->submit_arg = arg;
 }
 
 int runs_submit(struct runs *runs, struct engine *engine,
-		const struct execution_request *request, const char *caller,
-		bool detached, const struct execution_sink *sink, struct run **ret,
-		struct sbx_err *err)
+		const struct execution_request *request,
+		const struct record_caller *caller, bool detached,
+		const struct execution_sink *sink, struct run **ret, struct sbx_err *err)
 {
 	struct execution_sink mine = { .output = on_output,
 				       .event = on_event,
+				       .display = on_display,
 				       .sample = on_sample,
 				       .refused = on_refused,
 				       .done = on_done };
@@ -274,12 +302,14 @@ int runs_submit(struct runs *runs, struct engine *engine,
 	run->detached = detached;
 	run->stride = 1;
 	run->serial = ++runs->serial;
-	(void)snprintf(run->caller, sizeof(run->caller), "%s", caller);
+	(void)snprintf(run->caller, sizeof(run->caller), "%s", caller->name);
 	(void)snprintf(run->filename, sizeof(run->filename), "%s",
 		       request->filename ? request->filename : "<program>");
 	if (clock_gettime(CLOCK_REALTIME, &now) == 0)
 		run->at_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
-	r = engine_submit(engine, request, &mine, &run->execution, err);
+	r = runs->submit ? runs->submit(runs->submit_arg, request, caller, &mine,
+					&run->execution, err)
+			 : engine_submit(engine, request, &mine, &run->execution, err);
 	if (r < 0) {
 		run_free(run);
 		return r;
@@ -338,18 +368,21 @@ static json_t *row(const struct run *run)
 {
 	time_t seconds = (time_t)(run->at_ms / 1000);
 	char at[40] = "", text[sizeof(at) + 8];
+	static const char *const usage[] = { "wall_ms", "cpu_ms", "memory_peak_bytes",
+					     "processes_peak", NULL };
 	struct tm parts;
 	json_t *made;
 
 	if (gmtime_r(&seconds, &parts))
 		(void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &parts);
 	(void)snprintf(text, sizeof(text), "%s.%03dZ", at, (int)(run->at_ms % 1000));
-	made = json_pack("{s:s,s:s,s:s,s:s,s:s?,s:b}", "id", run->id, "started_at", text,
+	made = json_pack("{s:s,s:s,s:s,s:s,s:s?,s:b}", "id", run->id, "at", text,
 			 "status", status_of(run), "caller", run->caller, "filename",
 			 run->filename, "detached", run->detached);
-	if (made && run->result)
-		(void)json_object_set(made, "usage",
-				      json_object_get(run->result, "usage"));
+	for (size_t i = 0; made && run->result && usage[i]; i++)
+		(void)json_object_set(
+			made, usage[i],
+			json_object_get(json_object_get(run->result, "usage"), usage[i]));
 	return made;
 }
 

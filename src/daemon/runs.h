@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "daemon/record.h"
 #include "engine/engine.h"
 
 #define RUNS_KEPT 64u
@@ -24,11 +25,17 @@ int runs_new(struct metrics *metrics, struct runs **ret);
 void runs_free(struct runs **runs);
 size_t runs_live(const struct runs *runs);
 
-/* Submits and keeps account. caller: its name. sink as engine_submit()'s. */
+/* In place of engine_submit(), from now on. */
+typedef int (*runs_submit_fn)(void *arg, const struct execution_request *request,
+			      const struct record_caller *caller,
+			      const struct execution_sink *sink, struct execution **ret,
+			      struct sbx_err *err);
+void runs_submit_by(struct runs *runs, runs_submit_fn submit, void *arg);
+/* Submits and keeps account. caller: copied. sink as engine_submit()'s. */
 int runs_submit(struct runs *runs, struct engine *engine,
-		const struct execution_request *request, const char *caller,
-		bool detached, const struct execution_sink *sink, struct run **ret,
-		struct sbx_err *err);
+		const struct execution_request *request,
+		const struct record_caller *caller, bool detached,
+		const struct execution_sink *sink, struct run **ret, struct sbx_err *err);
 /* The run is gone after its sink's done() or refused() was called. */
 const char *run_id(const struct run *run);
 struct execution *run_execution(const struct run *run);

@@ -4,7 +4,7 @@
  *   (shared/proved.md).
  * Process: a fork of the broker, root, single thread. Trusts: the machine's own mounts.
  * Invariants: all of it is read-only but the cgroup file systems, in which only the own
- * group is writable by owner. */
+ * group is writable by owner, and the journal's directory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -113,7 +113,16 @@ static int show(const char *path, unsigned flags, struct sbx_err *err)
 	return 0;
 }
 
-int view_enter(struct sbx_err *err)
+static int show_journal(int journal, struct sbx_err *err)
+{
+	if (mkdir(TOP VIEW_JOURNAL, 0755) < 0 ||
+	    move_mount(journal, "", AT_FDCWD, TOP VIEW_JOURNAL, MOVE_MOUNT_F_EMPTY_PATH) <
+		    0)
+		return err_set(err, SBX_AT_ENGINE, errno, "mounting the journal");
+	return 0;
+}
+
+int view_enter(int journal, struct sbx_err *err)
 {
 	size_t i;
 	int r;
@@ -131,6 +140,8 @@ int view_enter(struct sbx_err *err)
 		if (r < 0)
 			return r;
 	}
+	if (journal >= 0 && (r = show_journal(journal, err)) < 0)
+		return r;
 	if (mount(NULL, TOP, NULL,
 		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0 ||
 	    chdir(TOP) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||

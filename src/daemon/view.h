@@ -7,8 +7,10 @@
 
 #include "sbx.h"
 
+#define VIEW_JOURNAL "/journal"
+
 /* Called as root in the process that becomes the engine, before it drops to its own
- * uid. */
-int view_enter(struct sbx_err *err);
+ * uid. journal: a mount to be shown at VIEW_JOURNAL, or -1. */
+int view_enter(int journal, struct sbx_err *err);
 
 #endif

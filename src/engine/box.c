@@ -20,6 +20,8 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
+#include "zygote/interpreter.h"
 
 #define SETUP_US 10000000u /* from taking a worker to its walls */
 #define COLLECT_US 500000u /* the init looks through what the program left */
@@ -65,6 +67,7 @@ void box_free(struct box **b)
 	if (!box)
 		return;
 	pool_forget(&box->take);
+	admission_done(&box->ticket);
 	loop_timer_cancel(&box->timer);
 	loop_timer_cancel(&box->now_timer);
 	network_free(&box->network);
@@ -75,18 +78,15 @@ void box_free(struct box **b)
 		stdio_free(&box->stdio);
 	for (int i = 0; i < 3; i++)
 		fd_close(&box->theirs[i]);
-	for (size_t i = 0; i < box->grant_count; i++)
-		call_forget(&box->grants[i].call);
+	grants_free(box);
 	if (box->worker)
 		pool_release(box->pool, &box->worker);
 	fail_calls(box);
-	fd_close(&box->peer_fd);
 	fd_close(&box->archive);
 	collect_free(&box->collect);
 	events_free(&box->between);
 	policy_clear(&box->policy);
 	buf_free(&box->given);
-	free(box->grants);
 	free(box->cwd);
 	free(box->python);
 	free(box);
@@ -408,7 +408,8 @@ static void on_gone(void *arg)
 static void answer_call(struct box *box, const struct init_report *report, int fd)
 {
 	struct box_call *call = box->calls;
-	const struct sbx_err *err = report->kind == INIT_FILE_FAILED ? &report->err : NULL;
+	const struct sbx_err *err = report->kind == INIT_FILE_FAILED ? &report->err
+								     : NULL;
 
 	if (!call) {
 		fd_close(&fd);
@@ -435,7 +436,8 @@ static void on_init(void *arg, const struct init_report *report, int fd)
 		if (fd >= 0 && (!box->network || box->state != BOX_SETUP))
 			fd_close(&fd);
 		else if (fd >= 0 && network_names(box->network, fd_take(&fd)) < 0)
-			box_fault_with(box, SBX_AT_JAIL, 0, "the jail's socket for names");
+			box_fault_with(box, SBX_AT_JAIL, 0,
+				       "the jail's socket for names");
 		if (box->state == BOX_SETUP)
 			setup_answered(box);
 		else if (box->running)
@@ -542,9 +544,9 @@ int box_archive(const struct execution_file *files, size_t count)
 	int r = archive < 0 ? -errno : 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct init_file head = { .name_len = (uint32_t)strlen(
-							files[i].name),
-						.len = files[i].len };
+		const struct init_file head = {
+			.name_len = (uint32_t)strlen(files[i].name), .len = files[i].len
+		};
 
 		r = fd_write_all(archive, &head, sizeof(head));
 		if (r == 0)
@@ -608,13 +610,10 @@ static int copy_spec(struct box *box, const struct box_spec *spec, struct sbx_er
 		r = box->archive = box_archive(spec->files, spec->file_count);
 	if (r < 0)
 		return err_set(err, SBX_AT_ENGINE, -r, "the files of a request");
-	if (spec->peer_fd >= 0 &&
-	    (box->peer_fd = fcntl(spec->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
-		return err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
 	return 0;
 }
 
-static int prepare(struct box *box, struct sbx_err *err)
+static int prepare(struct box *box, const struct box_spec *spec, struct sbx_err *err)
 {
 	const char *python = box->policy.python;
 	int r;
@@ -633,18 +632,32 @@ static int prepare(struct box *box, struct sbx_err *err)
 			"5.14; `sandbox doctor` says what is missing");
 	if (!python || !python[0])
 		python = engine_default_python(box->engine, err);
+	else if (box->engine->host.hello.root && spec->peer_fd >= 0)
+		interpreter_admit(&box->engine->host, python, spec->peer_fd);
 	if (!python)
 		return -ENOENT;
 	box->python = strdup(python);
 	if (!box->python)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	r = grants_resolve(box, err);
-	if (r == 0)
-		r = engine_pool(box->engine, &box->policy, box->python, box->walls,
-				&box->pool, err);
-	if (r == 0)
-		r = pool_take(box->pool, on_worker, box, &box->take, err);
-	return r;
+	return grants_resolve(box, spec, err);
+}
+
+/* Only now: a pool that nobody takes from may be given up at any time. */
+static int take_worker(struct box *box, struct sbx_err *err)
+{
+	int r = engine_pool(box->engine, &box->policy, box->python, box->walls,
+			    &box->pool, err);
+
+	return r < 0 ? r : pool_take(box->pool, on_worker, box, &box->take, err);
+}
+
+static void on_admitted(void *arg)
+{
+	struct box *box = arg;
+	struct sbx_err err = { 0 };
+
+	if (box->state != BOX_ENDING && take_worker(box, &err) < 0)
+		box_fault(box, &err);
 }
 
 int box_new(struct engine *engine, const struct box_spec *spec,
@@ -659,14 +672,20 @@ int box_new(struct engine *engine, const struct box_spec *spec,
 	box->owner = *owner;
 	box->running = spec->running;
 	box->session = !spec->running;
-	box->peer_fd = box->archive = box->theirs[0] = box->theirs[1] = box->theirs[2] =
-		-1;
+	box->archive = box->theirs[0] = box->theirs[1] = box->theirs[2] = -1;
 	box->calls_end = &box->calls;
 	box->collects = !box->session;
 	box->contents = spec->running && spec->running->sink.file;
 	r = copy_spec(box, spec, err);
 	if (r == 0)
-		r = prepare(box, err);
+		r = prepare(box, spec, err);
+	if (r == 0)
+		r = admission_ask(engine->admission,
+				  box->session ? ADMISSION_SESSION : ADMISSION_RUN,
+				  spec->caller, (uint64_t)box->policy.max_memory_mb << 20,
+				  on_admitted, box, &box->ticket, err);
+	if (r > 0)
+		r = take_worker(box, err);
 	if (r < 0) {
 		box->running = NULL;
 		box_free(&box);

@@ -20,6 +20,7 @@
 #include "jail/filter.h"
 #include "jail/walls.h"
 #include "net/dial.h"
+#include "zygote/groups.h"
 #include "zygote/interpreter.h"
 
 /* Without them there is no jail to put a program into. */
@@ -66,8 +67,15 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "engine");
 	engine->loop = loop;
 	engine_session_limits(engine, SESSIONS_MAX, SESSION_IDLE_S);
+	r = admission_new(loop, &engine->admission);
+	if (r < 0) {
+		free(engine);
+		return err_set(err, SBX_AT_ENGINE, -r, "engine");
+	}
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
+		admission_free(&engine->admission);
+		groups_free(&engine->host.groups);
 		free(engine);
 		return r;
 	}
@@ -101,8 +109,11 @@ void engine_free(struct engine **e)
 		pool_free(&engine->pools[i]);
 	for (size_t i = 0; i < ENGINE_FILTERS; i++)
 		buf_free(&engine->filters[i]);
+	admission_free(&engine->admission);
 	traffic_free(&engine->traffic);
 	resolver_free(&engine->resolver);
+	groups_free(&engine->host.groups);
+	interpreter_forget(&engine->host);
 	call_queue_free(&engine->host.mover);
 	buf_free(&engine->host.zygote_filter);
 	free(engine);
@@ -111,6 +122,11 @@ void engine_free(struct engine **e)
 struct loop *engine_loop(struct engine *engine)
 {
 	return engine->loop;
+}
+
+struct admission *engine_admission(struct engine *engine)
+{
+	return engine->admission;
 }
 
 uid_t engine_starter_uid(const struct engine *engine)
@@ -243,10 +259,11 @@ json_t *engine_health(struct engine *engine)
 
 	for (size_t i = 0; i < engine->pool_count; i++)
 		(void)json_array_append_new(templates, pool_health(engine->pools[i]));
-	return json_pack("{s:s,s:o,s:i,s:i,s:s}", "status", "ok", "templates", templates,
-			 "running", (int)engine->execution_count, "sessions",
+	return json_pack("{s:s,s:o,s:i,s:i,s:s,s:o}", "status", "ok", "templates",
+			 templates, "running", (int)engine->execution_count, "sessions",
 			 (int)engine->session_count, "limits",
-			 cgroup_name(&engine->host.hello.cgroup));
+			 cgroup_name(&engine->host.hello.cgroup), "admission",
+			 admission_describe(engine->admission));
 }
 
 json_t *engine_doctor(const struct engine *engine)

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/loop.h"
+#include "engine/admission.h"
 #include "policy/policy.h"
 
 struct engine;
@@ -30,6 +31,8 @@ struct execution_sink {
 	void (*output)(void *arg, int stream, const char *data,
 		       size_t len); /* stream 1 or 2 */
 	void (*event)(void *arg, const json_t *event);
+	/* One {mime: data}, in order with the output. */
+	void (*display)(void *arg, const json_t *bundle);
 	void (*sample)(
 		void *arg,
 		const json_t *sample); /* {at_ms, memory_bytes, cpu_ms, processes} */
@@ -43,6 +46,10 @@ struct execution_sink {
 	 * INTERPRETER, and BUSY). NULL: such a run ends with done() and status
 	 * "fault". */
 	void (*refused)(void *arg, const struct sbx_err *err);
+	/* Not NULL: before done() or refused(), with what they will be called with (result or
+	 * err, the other is NULL). They come after execution_conclude(), which may be called
+	 * from inside this; members may be added to result until then. */
+	void (*outcome)(void *arg, json_t *result, const struct sbx_err *err);
 	void (*done)(void *arg, json_t *result);
 	void *arg;
 };
@@ -53,6 +60,10 @@ struct execution_file {
 	size_t len;
 };
 
+struct execution_offer {
+	uint32_t number;  /* the broker's */
+	const char *path; /* real */
+};
 struct execution_request {
 	const struct sbx_policy *policy; /* checked; copied */
 	const char *code; /* copied; UTF-8 without NUL, checked by engine_submit */
@@ -64,7 +75,15 @@ struct execution_request {
 	bool stdin_open;                    /* more will come by execution_stdin() */
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
-	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
+	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
+	/* He came over TCP, and has no rights here: the door has checked that what he is granted
+	 * is grantable. Started as root the broker opens nothing else for him. */
+	bool remote;
+	/* Without one, started as root: what the command opened for allowed_directories, in
+	 * order. Copied. */
+	const struct execution_offer *offers;
+	size_t offer_count;
 	bool hold_start; /* set up everything, but start it only after execution_start() */
 	/* In which it has its turn, under the session's policy, with the session's cwd;
 	 * files are put into its /work. NULL: a jail of its own. */
@@ -89,7 +108,9 @@ void execution_cancel(
 void execution_start(struct execution *execution); /* with hold_start */
 /* Before execution_start(): ends it as fault, or as refused. */
 void execution_fail(struct execution *execution, const struct sbx_err *err);
+void execution_conclude(struct execution *execution);  /* after outcome(); once */
 void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
+void engine_cancel_all(struct engine *engine);         /* execution_cancel() of each */
 const char *execution_id(const struct execution *execution);
 
 /* When it came to what (loop_now_us()); 0: it has not. Also from done(). */
@@ -102,7 +123,8 @@ void execution_times(const struct execution *execution, struct execution_times *
 void engine_session_limits(struct engine *engine, size_t max, uint32_t idle_s);
 
 struct loop *engine_loop(struct engine *engine);
-uid_t engine_starter_uid(const struct engine *engine); /* whose server this is */
+struct admission *engine_admission(struct engine *engine); /* admission.h */
+uid_t engine_starter_uid(const struct engine *engine);     /* whose server this is */
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */

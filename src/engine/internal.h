@@ -11,7 +11,6 @@
 #include "zygote/pool.h"
 
 #define ENGINE_POOLS_MAX 32u
-#define ENGINE_EXECUTIONS_MAX 1024u
 #define ENGINE_FILTERS 32u
 
 struct engine {
@@ -24,6 +23,7 @@ struct engine {
 	struct session *sessions;
 	size_t session_count, session_max;
 	uint32_t session_idle_s;
+	struct admission *admission;
 	char missing_detail[160];  /* of the first wall that does not stand */
 	char default_python[1024]; /* "" until first needed */
 	struct resolver *resolver;

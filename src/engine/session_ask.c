@@ -80,11 +80,11 @@ static json_t *clean_variables(const json_t *claim)
 		if (i >= ITEMS_MAX || !json_is_string(json_object_get(item, "name")))
 			continue;
 		(void)json_array_append_new(
-			list, json_pack("{s:o,s:o,s:o,s:o}", "name", text_of(item, "name"),
-					"type", text_of(item, "type"), "size",
-					json_is_integer(size) ? json_incref(size)
-							      : json_null(),
-					"preview", text_of(item, "preview")));
+			list,
+			json_pack("{s:o,s:o,s:o,s:o}", "name", text_of(item, "name"),
+				  "type", text_of(item, "type"), "size",
+				  json_is_integer(size) ? json_incref(size) : json_null(),
+				  "preview", text_of(item, "preview")));
 	}
 	return json_pack("{s:o}", "variables", list);
 }
@@ -117,9 +117,8 @@ void inspect_answered(struct session *s, const char *data, size_t len)
 		return;
 	claim = outcome_parse(data, len, &why);
 	if (claim)
-		answer = s->inspection.complete
-				 ? clean_matches(claim, s->inspection.end)
-				 : clean_variables(claim);
+		answer = s->inspection.complete ? clean_matches(claim, s->inspection.end)
+						: clean_variables(claim);
 	if (!answer)
 		(void)err_set(&err, SBX_AT_WORKER, 0, "the session's answer: %s",
 			      why ? why : "no memory");
@@ -148,9 +147,11 @@ static int take_args(const json_t *args, struct session *s, const char **ret_tex
 	const char *text = json_string_value(code);
 	size_t len = json_string_length(code), at;
 
-	if (!text || (cursor && (!json_is_integer(cursor) || json_integer_value(cursor) < 0)))
-		return err_set(err, SBX_AT_USAGE, 0,
-			       "\"code\" has to be a string, \"cursor\" a position in it");
+	if (!text ||
+	    (cursor && (!json_is_integer(cursor) || json_integer_value(cursor) < 0)))
+		return err_set(
+			err, SBX_AT_USAGE, 0,
+			"\"code\" has to be a string, \"cursor\" a position in it");
 	at = cursor ? offset_of(text, len, (size_t)json_integer_value(cursor)) : len;
 	s->inspection.end = 0;
 	for (size_t i = 0; i < at; i++)
@@ -186,7 +187,8 @@ int session_inspect(struct session *s, const char *what, json_t *args, session_f
 		r = loop_timer_at(s->engine->loop, &s->inspection.timer,
 				  loop_now_us() + ASK_US, on_ask_late, s);
 	if (r == 0)
-		r = worker_send(s->box->worker, WORKER_ASK, message.data, message.len, -1);
+		r = worker_send(s->box->worker, WORKER_ASK, message.data, message.len,
+				-1);
 	if (r < 0) {
 		loop_timer_cancel(&s->inspection.timer);
 		return err_set(err, SBX_AT_WORKER, -r, "a question to the session");
@@ -208,22 +210,30 @@ struct session_file {
 	session_fn fn;
 	session_get_fn get_fn;
 	void *arg;
-	struct collect *collect; /* a list */
-	uint64_t size;           /* of what is put */
+	enum init_op op; /* INIT_COLLECT: a list */
+	int archive;     /* INIT_PUT */
+	bool begun;
+	struct collect *collect;
+	uint64_t size; /* of what is put */
 	char path[];
 };
 
-static struct session_file *call_new(struct session *s, const char *path, void *arg)
+static struct session_file *call_new(struct session *s, enum init_op op, const char *path,
+				     void *arg)
 {
 	struct session_file *call = calloc(1, sizeof(*call) + strlen(path) + 1);
+	struct session_file **at = &s->files;
 
 	if (!call)
 		return NULL;
 	call->session = s;
+	call->op = op;
+	call->archive = -1;
 	call->arg = arg;
 	memcpy(call->path, path, strlen(path) + 1);
-	call->next = s->files;
-	s->files = call;
+	while (*at)
+		at = &(*at)->next;
+	*at = call;
 	s->used_s = time(NULL);
 	return call;
 }
@@ -237,12 +247,13 @@ static void call_free(struct session_file *call)
 	if (*at)
 		*at = call->next;
 	collect_free(&call->collect);
+	fd_close(&call->archive);
 	free(call);
 }
 
 /* Takes answer, and fd. */
-static void call_over(struct session_file *call, json_t *answer, const struct sbx_err *err,
-		      int fd, uint64_t size)
+static void call_over(struct session_file *call, json_t *answer,
+		      const struct sbx_err *err, int fd, uint64_t size)
 {
 	const struct session_file copy = *call;
 	bool quiet = call->session->quiet;
@@ -274,7 +285,7 @@ static void on_file(void *arg, const struct sbx_err *err, int fd, uint64_t size)
 	json_t *answer = NULL;
 
 	if (!err && !call->get_fn)
-		answer = call->size == UINT64_MAX
+		answer = call->op == INIT_DELETE
 				 ? json_object()
 				 : json_pack("{s:o,s:I}", "path",
 					     outcome_text(call->path, strlen(call->path)),
@@ -304,18 +315,59 @@ static int check_path(const char *path, struct sbx_err *err)
 	}
 }
 
-static int ask_init(struct session *s, enum init_op op, const char *path, int fd,
-		    struct session_file *call, struct sbx_err *err)
+static void on_listed(void *arg)
 {
-	int r = call ? box_file(s->box, op, path, fd, on_file, call) : -ENOMEM;
+	struct session_file *call = arg;
 
+	call_over(call,
+		  json_pack("{s:o,s:I}", "files", collect_list(call->collect, NULL),
+			    "omitted", (json_int_t)collect_omitted(call->collect)),
+		  NULL, -1, 0);
+}
+
+static int begin(struct session_file *call)
+{
+	const struct collect_asked asked = { .live = true };
+	struct box *box = call->session->box;
+
+	call->begun = true;
+	if (call->op == INIT_COLLECT)
+		return collect_begin(call->session->engine->loop, box->worker, &asked,
+				     on_listed, call, &call->collect);
+	return box_file(box, call->op, call->op == INIT_PUT ? "" : call->path,
+			call->archive, on_file, call);
+}
+
+/* What was asked while it was starting. */
+void files_opened(struct session *s)
+{
+	struct session_file *call = s->files, *next;
+	struct sbx_err err = { 0 };
+
+	(void)err_set(&err, SBX_AT_ENGINE, 0, "its jail could not be asked");
+	for (; call; call = next) {
+		next = call->next;
+		if (!call->begun && begin(call) < 0)
+			call_over(call, NULL, &err, -1, 0);
+	}
+}
+
+/* Takes call; NULL: there was no memory for it. */
+static int ask(struct session *s, struct session_file *call, struct sbx_err *err)
+{
+	int r = call ? 0 : -ENOMEM;
+
+	if (r == 0 && s->box->state == BOX_ENDING)
+		r = -EPIPE;
+	if (r == 0 && s->box->state == BOX_OPEN)
+		r = begin(call);
 	if (r == 0)
 		return 0;
 	if (call)
 		call_free(call);
 	if (r == -EPIPE)
 		return err_set(err, SBX_AT_BUSY, EAGAIN, "the session is %s",
-			       s->box->state == BOX_ENDING ? "ending" : "starting");
+			       s->restarting ? "starting again" : "ending");
 	return err_set(err, SBX_AT_ENGINE, -r, "a session's file");
 }
 
@@ -338,13 +390,14 @@ int session_file_put(struct session *s, const char *path, const void *data, size
 	archive = box_archive(&file, 1);
 	if (archive < 0)
 		return err_set(err, SBX_AT_ENGINE, -archive, "a session's file");
-	call = call_new(s, path, arg);
+	call = call_new(s, INIT_PUT, path, arg);
 	if (call) {
 		call->fn = fn;
 		call->size = len;
+		call->archive = fd_take(&archive);
 	}
 	s->unsure = true;
-	return ask_init(s, INIT_PUT, "", archive, call, err);
+	return ask(s, call, err);
 }
 
 int session_file_delete(struct session *s, const char *path, session_fn fn, void *arg,
@@ -355,12 +408,10 @@ int session_file_delete(struct session *s, const char *path, session_fn fn, void
 
 	if (r < 0)
 		return r;
-	call = call_new(s, path, arg);
-	if (call) {
+	call = call_new(s, INIT_DELETE, path, arg);
+	if (call)
 		call->fn = fn;
-		call->size = UINT64_MAX;
-	}
-	return ask_init(s, INIT_DELETE, path, -1, call, err);
+	return ask(s, call, err);
 }
 
 int session_file_get(struct session *s, const char *path, session_get_fn fn, void *arg,
@@ -371,40 +422,17 @@ int session_file_get(struct session *s, const char *path, session_get_fn fn, voi
 
 	if (r < 0)
 		return r;
-	call = call_new(s, path, arg);
+	call = call_new(s, INIT_GET, path, arg);
 	if (call)
 		call->get_fn = fn;
-	return ask_init(s, INIT_GET, path, -1, call, err);
-}
-
-static void on_listed(void *arg)
-{
-	struct session_file *call = arg;
-
-	call_over(call,
-		  json_pack("{s:o,s:I}", "files", collect_list(call->collect, NULL),
-			    "omitted", (json_int_t)collect_omitted(call->collect)),
-		  NULL, -1, 0);
+	return ask(s, call, err);
 }
 
 int session_file_list(struct session *s, session_fn fn, void *arg, struct sbx_err *err)
 {
-	const struct collect_asked asked = { .live = true };
-	struct session_file *call;
-	int r;
+	struct session_file *call = call_new(s, INIT_COLLECT, "", arg);
 
-	if (s->box->state != BOX_OPEN)
-		return err_set(err, SBX_AT_BUSY, EAGAIN, "the session is %s",
-			       s->box->state == BOX_ENDING ? "ending" : "starting");
-	call = call_new(s, "", arg);
-	if (!call)
-		return err_set(err, SBX_AT_ENGINE, ENOMEM, "a list of files");
-	call->fn = fn;
-	r = collect_begin(s->engine->loop, s->box->worker, &asked, on_listed, call,
-			  &call->collect);
-	if (r < 0) {
-		call_free(call);
-		return err_set(err, SBX_AT_ENGINE, -r, "a list of files");
-	}
-	return 0;
+	if (call)
+		call->fn = fn;
+	return ask(s, call, err);
 }

@@ -17,7 +17,6 @@ struct session {
 	char why[160]; /* it ended, "": nobody said */
 	struct sbx_policy policy;
 	char *cwd;
-	int peer_fd;
 	struct box *box; /* never NULL but while it is made */
 	uint32_t idle_timeout_s, count, pace_ms;
 	time_t created_s, used_s;
@@ -51,6 +50,7 @@ void session_turn_soon(struct session *session);
 void inspect_answered(struct session *session, const char *data, size_t len);
 /* Whoever waits hears that the session has ended; nobody does where it is quiet. */
 void inspect_end(struct session *session);
+void files_opened(struct session *session);
 void files_end(struct session *session);
 
 #endif

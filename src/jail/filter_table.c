@@ -89,6 +89,9 @@ static const struct filter_step steps_fcntl[] = { /* fd, command */
 	IS(1, F_GETPIPE_SZ, ALLOW), IS(1, F_SETPIPE_SZ, ALLOW),
 	IS(1, F_ADD_SEALS, ALLOW), IS(1, F_GET_SEALS, ALLOW),
 	IS(1, F_GETOWN, ALLOW), IS(1, F_GETSIG, ALLOW),
+	/* Which engines have a journal open. */
+	IS(1, F_OFD_GETLK, ALLOW, ONLY(FILTER_ENGINE)), IS(1, F_OFD_SETLK, ALLOW, ONLY(FILTER_ENGINE)),
+	IS(1, F_OFD_SETLKW, ALLOW, ONLY(FILTER_ENGINE)),
 	ELSE(DENY(EPERM)),
 };
 
@@ -433,7 +436,7 @@ const struct filter_row filter_rows[] = {
 	YES(pipe2), NO(inotify_init1, ENOSYS), YES(preadv), YES(pwritev), YES(rt_tgsigqueueinfo),
 	TELL(perf_event_open, "kernel"), YES(recvmmsg), TELL(fanotify_init, "kernel"),
 	TELL(fanotify_mark, "kernel"), LOOK(prlimit64, "kernel", steps_pid), NO(name_to_handle_at, EOPNOTSUPP),
-	TELL(open_by_handle_at, "mount"), TELL(clock_adjtime, "clock"), TELL(syncfs, "kernel"),
+	TELL(open_by_handle_at, "mount"), TELL(clock_adjtime, "clock"), TELL_BUT(syncfs, "kernel", FILTER_ENGINE),
 	LOOK(sendmmsg, "socket", steps_flags3), TELL_BUT(setns, "namespace", OURS), YES(getcpu),
 	TELL_BUT(process_vm_readv, "ptrace", FILTER_ENGINE), TELL(process_vm_writev, "ptrace"),
 	TELL(kcmp, "ptrace"), TELL(finit_module, "kernel"), NO(sched_setattr, EPERM), YES(sched_getattr),

@@ -37,6 +37,7 @@
 
 #define ALONE_US 100000u   /* for the others of the jail to be gone */
 #define COLLECT_US 300000u /* and for a look at what they left */
+#define REST_US 1000000u   /* between two looks at a session that does nothing */
 #define LIVE_US 50000u     /* for a look while programs go on, and limits are kept */
 
 struct init {
@@ -46,7 +47,8 @@ struct init {
 	bool supervising;
 	struct supervise supervise;
 	struct files_given given;
-	uint32_t sample_ms;
+	uint32_t sample_ms; /* 0: no program of a session runs */
+	uint64_t rest_us, rest_cpu_us, rest_at_us;
 	uint64_t next_tick_us, next_sample_us; /* CLOCK_MONOTONIC, 0: none */
 };
 
@@ -334,6 +336,7 @@ static void handle(struct init *init)
 	case INIT_PACE:
 		init->sample_ms = request.sample_ms;
 		init->next_sample_us = request.sample_ms ? now_us() : 0;
+		init->next_tick_us = 0;
 		break;
 	case INIT_PUT:
 	case INIT_GET:
@@ -363,6 +366,24 @@ static void reap(struct init *init)
 						 (uint64_t)usage.ru_stime.tv_usec);
 }
 
+/* Threads of a session may go on between its programs: while they use less than a
+ * hundredth of a core they can fill no memory to speak of, and are looked at less and less
+ * often. A thousand sessions that rest would else cost the machine more than they are. */
+static uint64_t pause_us(struct init *init, uint64_t wait_us)
+{
+	uint64_t now = now_us(), cpu = init->supervise.usage.cpu_us;
+	bool quiet = (cpu - init->rest_cpu_us) * 100 <= now - init->rest_at_us;
+
+	init->rest_cpu_us = cpu;
+	init->rest_at_us = now;
+	init->rest_us = init->sample_ms || !quiet ? 0
+			: init->rest_us           ? init->rest_us * 2
+						  : wait_us;
+	if (init->rest_us > REST_US)
+		init->rest_us = REST_US;
+	return init->rest_us > wait_us ? init->rest_us : wait_us;
+}
+
 static void supervise(struct init *init)
 {
 	uint64_t now = now_us();
@@ -389,7 +410,7 @@ static void supervise(struct init *init)
 			report_kind(init, INIT_FAILED, 0, &err);
 			_exit(1);
 		}
-		init->next_tick_us = now_us() + (uint64_t)r;
+		init->next_tick_us = now_us() + pause_us(init, (uint64_t)r);
 	}
 	if (init->next_sample_us && now >= init->next_sample_us) {
 		report_usage(init, INIT_USAGE);

@@ -27,6 +27,7 @@
 #include "daemon/door.h"
 #include "daemon/request.h"
 #include "lib/internal.h"
+#include "lib/offer.h"
 #include "zygote/messages.h"
 
 #define STARTED_MAX 256u
@@ -39,6 +40,7 @@
 
 struct sbx {
 	struct spawned spawned;
+	const char *template; /* NULL: none */
 	pthread_mutex_t lock; /* one run at a time */
 	struct buf
 		out; /* frames that the door has not taken yet; may begin in the middle of one */
@@ -58,6 +60,7 @@ struct run {
 	struct sbx_err *err;
 	size_t under_way; /* bytes of stdin */
 	bool stdin_open, cancelled, ended;
+	uint32_t first_offer, offers; /* lib/offer.h */
 	char path[DOOR_PATH_MAX + 1]; /* of the file that comes, "": none */
 	struct buf file;
 	uint64_t file_size, file_bytes; /* this one's, and of all before it */
@@ -218,7 +221,7 @@ static int fill_files(json_t *object, const struct sbx_request *request)
 }
 
 /* json_object_set_new() takes NULL, and says -1 of it. */
-static int fill(json_t *object, const struct sbx_request *request)
+static int fill(json_t *object, const struct sbx_request *request, const char *template)
 {
 	json_t *settings = json_array();
 	char cwd[PATH_MAX];
@@ -237,6 +240,8 @@ static int fill(json_t *object, const struct sbx_request *request)
 		r |= json_object_set_new(object, "filename", lossy(request->filename));
 	if (request->preset)
 		r |= json_object_set_new(object, "preset", json_string(request->preset));
+	if (template)
+		r |= json_object_set_new(object, "template", json_string(template));
 	if (request->policy)
 		r |= json_object_set_new(
 			object, "policy",
@@ -271,17 +276,26 @@ static int queue_frame(struct sbx *box, uint32_t type, const void *data, size_t 
 	return r;
 }
 
-static int queue_run(struct sbx *box, const struct sbx_request *request,
-		     struct sbx_err *err)
+static int queue_run(struct run *run)
 {
+	struct sbx *box = run->box;
+	struct sbx_err *err = run->err;
+	_cleanup_buf_ struct buf grants = { 0 };
 	json_t *object = json_object();
 	char *text = NULL;
 	size_t len;
 	int r;
 
-	r = object ? fill(object, request) : -ENOMEM;
-	if (r == 0)
+	r = object ? fill(object, run->request, box->template) : -ENOMEM;
+	if (r == 0) {
+		r = offer_request(&box->spawned, object, &grants, &run->first_offer,
+				  &run->offers, err);
+		if (r < 0) {
+			json_decref(object);
+			return r;
+		}
 		text = json_dumps(object, JSON_COMPACT);
+	}
 	json_decref(object);
 	if (!text)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "the request");
@@ -290,7 +304,9 @@ static int queue_run(struct sbx *box, const struct sbx_request *request,
 		r = err_set(err, SBX_AT_USAGE, 0,
 			    "the request is longer than %u MiB once it is JSON",
 			    REQUEST_MAX >> 20);
-	else
+	else if (grants.len > 0)
+		r = queue_frame(box, DOOR_GRANTS, grants.data, grants.len);
+	if (r == 0)
 		r = queue_frame(box, DOOR_RUN, text, len);
 	free(text);
 	return r == -ENOMEM || r == -EMSGSIZE
@@ -634,11 +650,12 @@ static int run_locked(struct run *run)
 	if (box->broken)
 		return err_set(run->err, SBX_AT_ENGINE, EPIPE,
 			       "this sandbox's engine is gone");
-	r = queue_run(box, run->request, run->err);
+	r = queue_run(run);
 	if (r < 0)
 		return r;
 	while (r == 0 && !run->ended)
 		r = step(run);
+	offer_withdraw(&box->spawned, run->first_offer, run->offers);
 	if (!run->ended)
 		r = explain(r, run->err);
 	/* The engine has stopped answering, or speaks when it is not its turn: nobody
@@ -695,14 +712,18 @@ int sbx_over(const struct spawned *spawned, struct sbx **ret_box, struct sbx_err
 
 int sbx_open(struct sbx **ret_box, const struct sbx_options *options, struct sbx_err *err)
 {
-	struct spawned spawned;
-	int r;
+	struct spawn_options spawn = { .door = true, .journal_fd = -1 };
 
 	if (!ret_box || (options && options->flags != 0))
 		return err_set(err, SBX_AT_USAGE, 0,
 			       "sbx_open: no place for the handle, or an unknown flag");
-	r = spawn_broker(options ? options->binary : NULL, -1, true, &spawned, err);
-	return r < 0 ? r : sbx_over(&spawned, ret_box, err);
+	spawn.binary = options ? options->binary : NULL;
+	return sbx_open_with(&spawn, NULL, 0, ret_box, err);
+}
+
+void sbx_template(struct sbx *box, const char *name)
+{
+	box->template = name;
 }
 
 void sbx_close(struct sbx *box)

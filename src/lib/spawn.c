@@ -97,38 +97,50 @@ static int find_binary(const char *binary, char ret[PATH_MAX], struct sbx_err *e
 
 struct plan {
 	const char *binary;
-	int null, door, lifeline, listener; /* -1: not given */
+	bool reader;
+	int null, lifeline;
+	size_t count; /* of the role's descriptors */
+	int from[6 + ROLE_LISTENERS_MAX], to[6 + ROLE_LISTENERS_MAX]; /* from -1: none */
 };
+
+#define HIGH_FD 128 /* above every number of a role */
+
+/* child-safe. Descriptors to the numbers of the role; whatever else a program that uses us
+ * has open is nobody's business behind this. */
+static int place(const struct plan *plan)
+{
+	int high[6 + ROLE_LISTENERS_MAX];
+	size_t i;
+
+	/* First all of them out of the way of the numbers that they are to have. */
+	for (i = 0; i < plan->count; i++) {
+		high[i] = plan->from[i] < 0
+				  ? -1
+				  : fcntl(plan->from[i], F_DUPFD_CLOEXEC, HIGH_FD);
+		if (plan->from[i] >= 0 && high[i] < 0)
+			return -1;
+	}
+	if (fcntl(2, F_GETFD) < 0 && dup2(high[0], 2) < 0)
+		return -1;
+	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	for (i = 0; i < plan->count; i++)
+		if (high[i] >= 0 && dup2(high[i], plan->to[i]) < 0)
+			return -1;
+	return 0;
+}
 
 /* child-safe. The reason of a failure is one packet on the lifeline, shorter than any
  * hello. */
 static _Noreturn void child_main(const struct plan *plan)
 {
-	char *const argv[] = { "sandbox", "--role=broker", NULL };
-	const int from[] = { plan->null, plan->null, plan->door, plan->lifeline,
-			     plan->listener };
-	static const int to[] = { 0, 1, ROLE_DOOR_FD, ROLE_LIFELINE_FD, ROLE_LISTEN_FD };
-	int high[5], errnum, report;
+	char *const argv[] = { "sandbox", "--role=broker",
+			       plan->reader ? ROLE_READER : NULL, NULL };
+	int errnum, report;
 	sigset_t none;
-	size_t i;
 
-	report = fcntl(plan->lifeline, F_DUPFD_CLOEXEC, 32);
-	/* First all of them out of the way of the numbers that they are to have. */
-	for (i = 0; i < 5; i++) {
-		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 32);
-		if (from[i] >= 0 && high[i] < 0)
-			goto failed;
-	}
-	if (fcntl(2, F_GETFD) < 0 && dup2(high[0], 2) < 0)
-		goto failed;
-	for (i = 0; i < 5; i++) {
-		if (high[i] < 0)
-			(void)close(to[i]);
-		else if (dup2(high[i], to[i]) < 0)
-			goto failed;
-	}
-	/* What else a program that uses us has open is nobody's business behind this. */
-	if (syscall(SYS_close_range, ROLE_LISTEN_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+	report = fcntl(plan->lifeline, F_DUPFD_CLOEXEC, HIGH_FD);
+	if (place(plan) < 0)
 		goto failed;
 	/* An interrupt from the terminal is the command's to handle. */
 	(void)setsid();
@@ -223,16 +235,37 @@ static int wait_hello(struct spawned *spawned, const char *binary, struct sbx_er
 		       "%.300s is of another version", binary);
 }
 
-int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawned *ret,
+static void plan_fd(struct plan *plan, int from, int to)
+{
+	plan->from[plan->count] = from;
+	plan->to[plan->count++] = to;
+}
+
+static void make_plan(struct plan *plan, const struct spawn_options *options, int door)
+{
+	plan_fd(plan, plan->null, 0);
+	plan_fd(plan, plan->null, 1);
+	plan_fd(plan, door, ROLE_DOOR_FD);
+	plan_fd(plan, plan->lifeline, ROLE_LIFELINE_FD);
+	plan_fd(plan, options->journal_fd, ROLE_JOURNAL_FD);
+	plan_fd(plan, options->key_fd > 0 ? options->key_fd : -1, ROLE_JOURNAL_KEY_FD);
+	for (size_t i = 0; i < options->listener_count; i++)
+		plan_fd(plan, options->listeners[i], ROLE_LISTENERS_FD + (int)i);
+}
+
+int spawn_broker(const struct spawn_options *options, struct spawned *ret,
 		 struct sbx_err *err)
 {
 	struct spawned spawned = { .pidfd = -1, .lifeline = -1, .door = -1 };
 	_cleanup_fd_ int null = -1, far_door = -1, far_lifeline = -1;
-	struct plan plan = { .listener = listen_fd };
+	struct plan plan = { 0 };
 	char path[PATH_MAX];
 	int pair[2], r;
 
-	r = find_binary(binary, path, err);
+	if (options->listener_count > ROLE_LISTENERS_MAX)
+		return err_set(err, SBX_AT_USAGE, 0, "at most %d listeners",
+			       ROLE_LISTENERS_MAX);
+	r = find_binary(options->binary, path, err);
 	if (r < 0)
 		return r;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -243,7 +276,7 @@ int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawn
 		return err_set(err, SBX_AT_ENGINE, -r, "socketpair");
 	spawned.lifeline = pair[0];
 	far_lifeline = pair[1];
-	if (with_door) {
+	if (options->door) {
 		r = wire_pair(SOCK_STREAM, pair);
 		if (r < 0) {
 			r = err_set(err, SBX_AT_ENGINE, -r, "socketpair");
@@ -254,8 +287,9 @@ int spawn_broker(const char *binary, int listen_fd, bool with_door, struct spawn
 	}
 	plan.binary = path;
 	plan.null = null;
-	plan.door = far_door;
 	plan.lifeline = far_lifeline;
+	plan.reader = options->reader;
+	make_plan(&plan, options, far_door);
 	r = start(&plan, &spawned.pidfd, err);
 	if (r < 0)
 		goto failed;

@@ -29,8 +29,6 @@ int policy_quote(struct buf *b, const char *text);
 const char *policy_shown(const char *text, char ret[POLICY_SHOWN]);
 /* Foreign text within a message, without quotes. */
 const char *policy_shown_plain(const char *text, char *ret, size_t size);
-/* The nearest of the names (fn(i) until NULL), or NULL if none is near. */
-const char *policy_nearest(const char *name, const char *(*fn)(size_t i));
 
 /* ---- item.c: struct policy_field.check and .covers ---- */
 int policy_item_directory(const char *item, struct sbx_err *err);
@@ -39,9 +37,6 @@ int policy_item_module(const char *item, struct sbx_err *err);
 int policy_item_preload(const char *item, struct sbx_err *err);
 int policy_item_python(const char *item, struct sbx_err *err);
 int policy_item_variable(const char *item, struct sbx_err *err);
-bool policy_path_within(
-	const char *path,
-	const char *above); /* by components; the root contains relative ones */
 bool policy_covers_directory(const char *ceiling, const char *asked);
 bool policy_covers_host(const char *ceiling, const char *asked);
 bool policy_covers_module(const char *ceiling, const char *asked);

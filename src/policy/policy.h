@@ -130,6 +130,18 @@ int policy_set_document(struct sbx_policy *policy, const char *text, size_t len,
  * Plain scalars are typed by the core schema of YAML 1.2. *ret is a new reference. */
 int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_err *err);
 
+/* A document's tree and its lines, new references; an empty document is null. *ret_lines
+ * may become NULL (JSON that is no YAML), which all that take lines take, too. */
+int policy_document(const char *text, size_t len, json_t **ret, json_t **ret_lines,
+		    struct sbx_err *err);
+const json_t *policy_lines_in(const json_t *lines, const char *key); /* of a mapping */
+const json_t *policy_lines_at(const json_t *lines, size_t i);        /* of a list */
+/* Puts "line N: " before err's message, unless it names one. Returns -errnum. */
+int policy_at_line(const json_t *lines, struct sbx_err *err);
+/* policy_set_object() with the lines of the object's keys in its messages. */
+int policy_set_lines(struct sbx_policy *policy, const json_t *object, const json_t *lines,
+		     struct sbx_err *err);
+
 /* What holds between fields, after the last set: e.g. every grant is well formed. */
 int policy_check(const struct sbx_policy *policy, struct sbx_err *err);
 /* asked <= ceiling in every field, else -EPERM, stage CEILING, field named. Both are
@@ -138,6 +150,9 @@ int policy_check(const struct sbx_policy *policy, struct sbx_err *err);
  * can lead out of a ceiling, so the engine compares what they resolve to. */
 int policy_within(const struct sbx_policy *asked, const struct sbx_policy *ceiling,
 		  struct sbx_err *err);
+
+/* The nearest of the names (fn(i) until NULL), or NULL if none is near. */
+const char *policy_nearest(const char *name, const char *(*fn)(size_t i));
 
 json_t *policy_to_json(const struct sbx_policy *policy); /* every field; new reference */
 /* For results and the journal: environment values replaced by "***". */
@@ -153,6 +168,19 @@ struct policy_grant {
 	bool writable;
 };
 int policy_grant_parse(const char *item, struct policy_grant *ret, struct sbx_err *err);
+#define POLICY_GRANTS_MAX 64u
+/* The path that it names for a caller in cwd (absolute, or NULL: none). */
+int policy_grant_join(const struct policy_grant *grant, const char *cwd, char ret[4096],
+		      struct sbx_err *err);
+/* Whether the real path is one that a jail can have beside its own. 0 or -errno. */
+int policy_grant_place(const char *real, struct sbx_err *err);
+/* Whether named leads to real without symbolic links. 0 or -errno. */
+int policy_grant_links(const char *named, const char *real, struct sbx_err *err);
+/* "... cannot be granted". -errnum. */
+int policy_grant_refused(const char *named, int errnum, struct sbx_err *err);
+
+/* By components; the root contains relative ones. */
+bool policy_path_within(const char *path, const char *above);
 
 /* One allowed host. A name (or suffix) stands for the public addresses that it resolves
  * to; others need a NET item, or the name localhost, which is loopback. Who dials

@@ -460,6 +460,12 @@ int policy_set_text(struct sbx_policy *policy, const char *name, const char *tex
 int policy_set_object(struct sbx_policy *policy, const json_t *object,
 		      struct sbx_err *err)
 {
+	return policy_set_lines(policy, object, NULL, err);
+}
+
+int policy_set_lines(struct sbx_policy *policy, const json_t *object, const json_t *lines,
+		     struct sbx_err *err)
+{
 	struct sbx_policy copy;
 	bool first = true;
 	const char *key;
@@ -487,6 +493,7 @@ int policy_set_object(struct sbx_policy *policy, const json_t *object,
 		first = false;
 		if (r < 0) {
 			policy_clear(&copy);
+			(void)policy_at_line(policy_lines_in(lines, key), err);
 			return r;
 		}
 	}
@@ -495,65 +502,14 @@ int policy_set_object(struct sbx_policy *policy, const json_t *object,
 	return 0;
 }
 
-static bool deeper(const json_t *value, int levels)
-{
-	const char *key;
-	json_t *item;
-	size_t i;
-
-	if (!json_is_array(value) && !json_is_object(value))
-		return false;
-	if (levels == 0)
-		return true;
-	json_array_foreach((json_t *)value, i,
-			   item) if (deeper(item, levels - 1)) return true;
-	json_object_foreach((json_t *)value, key,
-			    item) if (deeper(item, levels - 1)) return true;
-	return false;
-}
-
-static int json_document(const char *text, size_t len, json_t **ret, struct sbx_err *err)
-{
-	_cleanup_json_ json_t *value = NULL;
-	json_error_t error;
-
-	value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	if (!value)
-		return err_set(
-			err, SBX_AT_POLICY, EINVAL,
-			"line %d, column %d: not valid JSON (as which text with { at its start is read): %s",
-			error.line, error.column, error.text);
-	if (deeper(value, POLICY_DEPTH_MAX))
-		return err_set(err, SBX_AT_POLICY, EINVAL, "nested deeper than 8 levels");
-	*ret = json_incref(value);
-	return 0;
-}
-
 int policy_set_document(struct sbx_policy *policy, const char *text, size_t len,
 			struct sbx_err *err)
 {
-	_cleanup_json_ json_t *value = NULL;
-	size_t start = 0;
+	_cleanup_json_ json_t *value = NULL, *lines = NULL;
 	int r;
 
-	if (len > POLICY_DOCUMENT_MAX)
-		return err_set(err, SBX_AT_POLICY, EINVAL,
-			       "expected a document of at most 1 MiB, got %zu bytes",
-			       len);
-	if (len > 0 && memchr(text, '\0', len))
-		return err_set(err, SBX_AT_POLICY, EINVAL,
-			       "a NUL character is not allowed in a policy document");
-	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		start = 3;
-	while (start < len && strchr(" \t\r\n", text[start]))
-		start++;
-	if (start < len && text[start] == '{')
-		r = json_document(text + start, len - start, &value, err);
-	else
-		r = policy_yaml_to_json(text, len, &value, err);
-	if (r < 0)
+	r = policy_document(text, len, &value, &lines, err);
+	if (r < 0 || json_is_null(value))
 		return r;
-	if (json_is_null(value))
-		return 0;
-	return policy_set_object(policy, value, err);
+	return policy_set_lines(policy, value, lines, err);
 }

@@ -20,11 +20,14 @@
 #define NUMBER_MAX 64 /* bytes of text; more digits than any double or int64_t has */
 
 struct builder {
-	json_t *root; /* owned; NULL until the first value */
+	json_t *root;  /* owned; NULL until the first value */
+	json_t *lines; /* owned; where each value stands, see policy_lines_in() */
 	size_t depth;
 	struct {
-		json_t *node; /* owned by root */
+		json_t *node;  /* owned by root */
+		json_t *lines; /* owned by lines */
 		char key[KEY_MAX + 1];
+		size_t key_line;
 		bool has_key;
 	} stack[POLICY_DEPTH_MAX];
 	bool ended; /* the document; a second one is refused */
@@ -152,12 +155,39 @@ static int refuse(struct sbx_err *err, const yaml_event_t *event, const char *wh
 		       name ? policy_shown(name, text) : "");
 }
 
+/* A scalar's line is a number; a container's [line, the lines of what it holds]. */
+static int note_line(struct builder *b, size_t line, json_t *inner)
+{
+	size_t top = b->depth - 1;
+	json_t *node;
+
+	if (b->depth > 0 && b->stack[top].has_key)
+		line = b->stack[top].key_line;
+	node = inner ? json_pack("[I,O]", (json_int_t)line, inner)
+		     : json_integer((json_int_t)line);
+	if (!node)
+		return -ENOMEM;
+	if (b->depth == 0) {
+		b->lines = node;
+		return 0;
+	}
+	return json_is_array(b->stack[top].lines)
+		       ? json_array_append_new(b->stack[top].lines, node)
+		       : json_object_set_new(b->stack[top].lines, b->stack[top].key,
+					     node);
+}
+
 /* Takes value. */
-static int attach(struct builder *b, json_t *value, struct sbx_err *err)
+static int attach(struct builder *b, json_t *value, size_t line, json_t *inner,
+		  struct sbx_err *err)
 {
 	size_t top = b->depth - 1;
 	int r;
 
+	if (note_line(b, line, inner) < 0) {
+		json_decref(value);
+		return policy_no_memory(err);
+	}
 	if (b->depth == 0) {
 		b->root = value;
 		return 0;
@@ -193,6 +223,7 @@ static int scalar(struct builder *b, const yaml_event_t *event, struct sbx_err *
 		if (json_object_get(b->stack[top].node, text))
 			return refuse(err, event, "duplicate key", text);
 		memcpy(b->stack[top].key, text, len + 1);
+		b->stack[top].key_line = event->start_mark.line + 1;
 		b->stack[top].has_key = true;
 		return 0;
 	}
@@ -200,7 +231,7 @@ static int scalar(struct builder *b, const yaml_event_t *event, struct sbx_err *
 			? policy_plain_scalar(text, len, &why)
 			: json_stringn(text, len);
 	if (value)
-		return attach(b, value, err);
+		return attach(b, value, event->start_mark.line + 1, NULL, err);
 	if (b->depth > 0 && b->stack[top].has_key) {
 		char key[POLICY_SHOWN], shown[POLICY_SHOWN];
 
@@ -219,6 +250,7 @@ static int container(struct builder *b, const yaml_event_t *event, bool mapping,
 						    : event->data.sequence_start.anchor);
 	const char *tag = (const char *)(mapping ? event->data.mapping_start.tag
 						 : event->data.sequence_start.tag);
+	_cleanup_json_ json_t *lines = NULL;
 	json_t *node;
 	int r;
 
@@ -233,12 +265,16 @@ static int container(struct builder *b, const yaml_event_t *event, bool mapping,
 		return refuse(err, event, "a key has to be text, not a list or a mapping",
 			      NULL);
 	node = mapping ? json_object() : json_array();
-	if (!node)
+	lines = mapping ? json_object() : json_array();
+	if (!node || !lines) {
+		json_decref(node);
 		return policy_no_memory(err);
-	r = attach(b, node, err);
+	}
+	r = attach(b, node, event->start_mark.line + 1, lines, err);
 	if (r < 0)
 		return r;
 	b->stack[b->depth].node = node;
+	b->stack[b->depth].lines = lines;
 	b->stack[b->depth].has_key = false;
 	b->depth++;
 	return 0;
@@ -305,7 +341,8 @@ static int parse_error(const yaml_parser_t *parser, struct sbx_err *err)
 		       parser->context ? parser->context : "");
 }
 
-int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_err *err)
+static int yaml_to_json(const char *text, size_t len, json_t **ret, json_t **ret_lines,
+			struct sbx_err *err)
 {
 	struct builder b = { 0 };
 	yaml_parser_t parser;
@@ -337,8 +374,113 @@ int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_e
 	yaml_parser_delete(&parser);
 	if (r < 0) {
 		json_decref(b.root);
+		json_decref(b.lines);
 		return r;
 	}
 	*ret = b.root ? b.root : json_null();
+	*ret_lines = b.lines;
 	return 0;
+}
+
+int policy_yaml_to_json(const char *text, size_t len, json_t **ret, struct sbx_err *err)
+{
+	json_t *lines = NULL;
+	int r = yaml_to_json(text, len, ret, &lines, err);
+
+	json_decref(lines);
+	return r;
+}
+
+/* ---- documents, JSON or YAML ---- */
+
+static bool deeper(const json_t *value, int levels)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	if (!json_is_array(value) && !json_is_object(value))
+		return false;
+	if (levels == 0)
+		return true;
+	json_array_foreach((json_t *)value, i,
+			   item) if (deeper(item, levels - 1)) return true;
+	json_object_foreach((json_t *)value, key,
+			    item) if (deeper(item, levels - 1)) return true;
+	return false;
+}
+
+static int json_document(const char *text, size_t len, json_t **ret, struct sbx_err *err)
+{
+	_cleanup_json_ json_t *value = NULL;
+	json_error_t error;
+
+	value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	if (!value)
+		return err_set(
+			err, SBX_AT_POLICY, EINVAL,
+			"line %d, column %d: not valid JSON (as which text with { at its start is read): %s",
+			error.line, error.column, error.text);
+	if (deeper(value, POLICY_DEPTH_MAX))
+		return err_set(err, SBX_AT_POLICY, EINVAL, "nested deeper than 8 levels");
+	*ret = json_incref(value);
+	return 0;
+}
+
+int policy_document(const char *text, size_t len, json_t **ret, json_t **ret_lines,
+		    struct sbx_err *err)
+{
+	json_t *value = NULL, *again = NULL, *lines = NULL;
+	size_t start = 0;
+	int r;
+
+	if (len > POLICY_DOCUMENT_MAX)
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "expected a document of at most 1 MiB, got %zu bytes",
+			       len);
+	if (len > 0 && memchr(text, '\0', len))
+		return err_set(err, SBX_AT_POLICY, EINVAL,
+			       "a NUL character is not allowed in a policy document");
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+		start = 3;
+	while (start < len && strchr(" \t\r\n", text[start]))
+		start++;
+	if (start == len || text[start] != '{') {
+		r = yaml_to_json(text, len, &value, &lines, err);
+	} else {
+		r = json_document(text + start, len - start, &value, err);
+		/* Most JSON is YAML as well, whose parser knows the lines. */
+		if (r == 0 && yaml_to_json(text, len, &again, &lines, NULL) == 0)
+			json_decref(again);
+	}
+	if (r < 0)
+		return r;
+	*ret = value;
+	*ret_lines = lines;
+	return 0;
+}
+
+const json_t *policy_lines_in(const json_t *lines, const char *key)
+{
+	return json_object_get(json_array_get(lines, 1), key);
+}
+
+const json_t *policy_lines_at(const json_t *lines, size_t i)
+{
+	return json_array_get(json_array_get(lines, 1), i);
+}
+
+int policy_at_line(const json_t *lines, struct sbx_err *err)
+{
+	json_int_t line = json_integer_value(
+		json_is_array(lines) ? json_array_get(lines, 0) : lines);
+	int errnum = err && err->errnum > 0 ? err->errnum : EINVAL;
+	char field[sizeof(err->field)];
+
+	if (!err || line <= 0 || strncmp(err->msg, "line ", 5) == 0)
+		return -errnum;
+	memcpy(field, err->field, sizeof(field));
+	return err_set_field(err, (enum sbx_stage)err->stage,
+			     err->stage <= SBX_AT_CEILING ? errnum : 0, field,
+			     "line %lld: %s", (long long)line, err->msg);
 }

@@ -237,9 +237,9 @@ static int receive(struct message *ret)
 		r = -EMSGSIZE;
 	if (r == 0) {
 		ret->payload = malloc((size_t)ret->frame.len + 1);
-		r = ret->payload ? wire_read(CHILD_CHANNEL_FD, ret->payload,
-					     ret->frame.len)
-				 : -ENOMEM;
+		r = ret->payload
+			    ? wire_read(CHILD_CHANNEL_FD, ret->payload, ret->frame.len)
+			    : -ENOMEM;
 	}
 	if (r < 0) {
 		message_clear(ret);

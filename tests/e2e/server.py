@@ -1,141 +1,129 @@
 # SPDX-License-Identifier: MIT
-"""A `sandbox serve` of the tests' own, and raw callers. Works as root and as an ordinary user."""
+"""A `sandbox serve` of a test's own, and a few lines of HTTP to it."""
 from __future__ import annotations
 
 import http.client
 import json
 import os
 import pathlib
-import select
-import shutil
+import signal
 import socket
 import subprocess
-import tempfile
 import time
 
-import runner
+from runner import BINARY
 
-JSON = {"Content-Type": "application/json"}
+READY_S = 60.0
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float = 30) -> None:
+    def __init__(self, path: str, timeout: float = 60) -> None:
         super().__init__("localhost", timeout=timeout)
         self.path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
 
 class Answer:
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
+    def __init__(self, status: int, headers: dict, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
 
     @property
-    def type(self) -> str | None:
-        value = self.headers.get("Content-Type")
-        return value.partition(";")[0] if value else None
-
-    @property
-    def json(self):
+    def json(self) -> dict:
         return json.loads(self.body)
 
 
 class Server:
-    """Ends with its stdin, so that a test that is killed leaves none."""
+    """With --socket below `directory`, unless `socket_option` is false."""
 
-    def __init__(self, *args: str, cwd: str | None = None) -> None:
-        self.dir = tempfile.mkdtemp(prefix="sandbox-http.")
-        self.socket = f"{self.dir}/s"
-        self.log = open(f"{self.dir}/log", "w+b")
-        self.process = subprocess.Popen(
-            [runner.BINARY, "serve", "--socket", self.socket, "--exit-with-stdin", *args],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.log, cwd=cwd)
-        self.await_line("listening on unix:")
+    def __init__(self, directory: pathlib.Path, *args: str, env: dict | None = None, socket_option: bool = True,
+                 prefix: tuple = (), **popen: object) -> None:
+        self.socket = str(directory / "s.sock")
+        self.log = directory / "serve.log"
+        own = ("--socket", self.socket) if socket_option else ()
+        # Nobody's own configuration is the tests'.
+        env = {**os.environ, "XDG_CONFIG_HOME": str(directory / "none"), "XDG_RUNTIME_DIR": str(directory),
+               **(env or {})}
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([*prefix, BINARY, "serve", *own, *args], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, stderr=log, env=env, **popen)
 
-    def said(self) -> str:
-        self.log.flush()
-        return pathlib.Path(self.dir, "log").read_text(errors="replace")
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
 
-    def await_line(self, text: str, seconds: float = 30) -> str:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.process.poll() is None:
-            for line in self.said().splitlines():
-                if text in line:
-                    return line
+    def wait_for(self, what: str, count: int = 1, seconds: float = READY_S) -> None:
+        end = time.monotonic() + seconds
+        while self.text().count(what) < count:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.text()}"
+            assert time.monotonic() < end, f"no {what!r} in: {self.text()}"
             time.sleep(0.01)
-        raise AssertionError(f"the server did not say {text!r}: {self.said()}")
 
-    def connect(self, timeout: float = 30) -> UnixConnection:
-        return UnixConnection(self.socket, timeout)
+    def ready(self) -> "Server":
+        self.wait_for("listening on ")
+        return self
 
-    def raw(self, timeout: float = 10) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
-        sock.connect(self.socket)
-        return sock
+    def urls(self) -> list[str]:
+        """HOST:PORT of each TCP listener."""
+        return [line.split("://", 1)[1].split(" ")[0] for line in self.text().splitlines()
+                if line.startswith("listening on http")]
 
-    def ask(self, method: str, path: str, body=None, headers: dict | None = None,
-            connection: http.client.HTTPConnection | None = None) -> Answer:
-        own = connection or self.connect()
-        data, headers = body, dict(headers or {})
-        if isinstance(body, (dict, list)):
-            data = json.dumps(body)
-            headers.setdefault("Content-Type", "application/json")
+    def ask(self, method: str, path: str, body: object = None, *, host: str | None = None, token: str | None = None,
+            timeout: float = 60) -> Answer:
+        """Over the unix socket, or over TCP to `host`."""
+        connection = http.client.HTTPConnection(host, timeout=timeout) if host else \
+            UnixConnection(self.socket, timeout)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         try:
-            own.request(method, path, data, headers)
-            return Answer(own.getresponse())
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.headers), response.read())
         finally:
-            if connection is None:
-                own.close()
+            connection.close()
 
-    def run(self, code: str, **more) -> dict:
-        answer = self.ask("POST", "/v1/executions", {"code": code, **more})
-        assert answer.status == 200, (answer.status, answer.body)
+    def run(self, code: str, **keys: object) -> dict:
+        answer = self.ask("POST", "/v1/executions", {"code": code, **keys})
+        assert answer.status == 200, answer.body
         return answer.json
 
-    def close(self) -> None:
-        self.process.stdin.close()
-        try:
-            self.process.wait(20)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
-            self.log.close()
-            shutil.rmtree(self.dir, ignore_errors=True)
+    def children(self, of: int | None = None) -> list[int]:
+        """The direct children of a process of its, its own by default."""
+        of, found = of or self.process.pid, []
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                rest = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(rest[1]) == of and rest[0] != "Z":
+                found.append(int(stat.parent.name))
+        return sorted(found)
+
+    def process_of(self, role: str) -> int:
+        """broker, engine, jailer or zygote: each is the only child of the one before."""
+        pid = self.process.pid
+        for name in ("broker", "engine", "jailer", "zygote"):
+            pid = self.children(pid)[0]
+            if name == role:
+                return pid
+        raise ValueError(role)
+
+    def stop(self, sig: int = signal.SIGTERM, timeout: float = 60) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.process.wait(timeout)
 
     def __enter__(self) -> "Server":
         return self
 
-    def __exit__(self, *_exc) -> None:
-        self.close()
-
-
-def until(condition, seconds: float = 10):
-    """The first true value of condition(), or its last."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.02)
-
-
-def read_to_end(sock: socket.socket, seconds: float = 10) -> bytes:
-    """All that comes until the other side ends the connection; AssertionError if it does not."""
-    data, end = b"", time.monotonic() + seconds
-    while True:
-        if not select.select([sock], [], [], max(0, end - time.monotonic()))[0]:
-            raise AssertionError(f"left open after {data[:300]!r}")
-        try:
-            part = sock.recv(65536)
-        except ConnectionError:
-            return data
-        if not part:
-            return data
-        data += part
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()

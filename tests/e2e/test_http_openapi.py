@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import runner
-from server import Server, until
+from http_server import Server, until
 
 CHECK = pathlib.Path(__file__).resolve().parent.parent / "openapi"
 

@@ -844,7 +844,7 @@ static int broker_of_ours(void)
 	if (getsockopt(ROLE_LIFELINE_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
 	    type != SOCK_SEQPACKET)
 		return 11;
-	for (fd = ROLE_LISTEN_FD; fd < 64; fd++)
+	for (fd = ROLE_LIFELINE_FD + 1; fd < 64; fd++)
 		if (fcntl(fd, F_GETFD) >= 0)
 			return 12;
 	if (read(0, &byte, 1) != 0 || getsid(0) != getpid())
@@ -872,6 +872,15 @@ static int count_fds(void)
 	return count;
 }
 
+static int start_broker(const char *binary, struct spawned *ret, struct sbx_err *err)
+{
+	const struct spawn_options options = { .binary = binary,
+					       .door = true,
+					       .journal_fd = -1 };
+
+	return spawn_broker(&options, ret, err);
+}
+
 static void test_spawn(void **state)
 {
 	struct spawned spawned;
@@ -880,7 +889,7 @@ static void test_spawn(void **state)
 
 	(void)state;
 	assert_int_equal(unsetenv("TEST_LIB_BROKER"), 0);
-	assert_int_equal(spawn_broker("/proc/self/exe", -1, true, &spawned, &err), 0);
+	assert_int_equal(start_broker("/proc/self/exe", &spawned, &err), 0);
 	assert_int_equal(spawned.hello.root, 42);
 	assert_string_equal(spawned.hello.why_no_cgroup, "a reason");
 	assert_true(spawned.door >= 0 && spawned.pidfd >= 0);
@@ -898,22 +907,22 @@ static void test_spawn_fails(void **state)
 
 	(void)state;
 	assert_int_equal(setenv("TEST_LIB_BROKER", "silent", 1), 0);
-	assert_true(spawn_broker("/proc/self/exe", -1, true, &spawned, &err) < 0);
+	assert_true(start_broker("/proc/self/exe", &spawned, &err) < 0);
 	assert_string_equal(err.msg, "the broker ended before it was ready");
 	assert_int_equal(setenv("TEST_LIB_BROKER", "short", 1), 0);
-	assert_true(spawn_broker("/proc/self/exe", -1, true, &spawned, &err) < 0);
+	assert_true(start_broker("/proc/self/exe", &spawned, &err) < 0);
 	assert_non_null(strstr(err.msg, "of another version"));
 	assert_int_equal(unsetenv("TEST_LIB_BROKER"), 0);
-	assert_true(spawn_broker("/nonexistent/sandbox", -1, true, &spawned, &err) < 0);
+	assert_true(start_broker("/nonexistent/sandbox", &spawned, &err) < 0);
 	assert_int_equal(err.stage, SBX_AT_USAGE);
-	assert_true(spawn_broker("/etc/passwd", -1, true, &spawned, &err) < 0);
+	assert_true(start_broker("/etc/passwd", &spawned, &err) < 0);
 	/* A program that is not the command never starts itself again: it is looked
 	 * for. */
 	assert_int_equal(setenv("PATH", "relative::/nonexistent", 1), 0);
 	assert_int_equal(unsetenv("SANDBOX_BIN"), 0);
-	assert_int_equal(spawn_broker(NULL, -1, true, &spawned, &err), -ENOENT);
+	assert_int_equal(start_broker(NULL, &spawned, &err), -ENOENT);
 	assert_int_equal(setenv("SANDBOX_BIN", "/proc/self/exe", 1), 0);
-	assert_int_equal(spawn_broker(NULL, -1, true, &spawned, &err), 0);
+	assert_int_equal(start_broker(NULL, &spawned, &err), 0);
 	assert_int_equal(spawn_end(&spawned), 7);
 	assert_int_equal(count_fds(), before);
 }

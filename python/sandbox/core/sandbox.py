@@ -37,7 +37,9 @@ class Sandbox:
     """
 
     def __init__(self, settings: SandboxSettings | None = None, enable_logging: bool = True) -> None:
-        """settings: the defaults if None. enable_logging: tell the logger ``sandbox`` of every run (INFO).
+        """settings: the defaults if None. enable_logging: record every program in the journal of this user
+        (see :mod:`sandbox.logging.security_logger`) and tell the logger ``sandbox`` of it (INFO). False writes nothing
+        at all; on the server that ``SANDBOX_URL`` names its operator decides what is recorded.
 
         Nothing is started yet. Raises :class:`SandboxError` for a malformed ``SANDBOX_URL``.
         """
@@ -168,7 +170,7 @@ class Sandbox:
             return self._remote
         with self._lock:
             if self._lease is None:
-                self._lease = Lease()
+                self._lease = Lease(self.enable_logging)
                 forget = weakref.finalize(self, self._lease.release)
                 forget.atexit = False  # the server ends then anyway
                 self._detach = forget.detach

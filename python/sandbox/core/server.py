@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The private server: one ``sandbox serve`` for all sandboxes of this process.
+"""The private server: one ``sandbox serve`` for all sandboxes of this process that are recorded, one for the others.
 
 It is started when the first program is to run, and ends
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import collections
 import fcntl
+import logging
 import os
 import queue
 import shutil
@@ -29,7 +30,9 @@ from typing import IO
 from sandbox.core.client import Client, ServerGone
 from sandbox.exceptions import SandboxError
 
-__all__ = ["Lease", "find_binary", "shutdown"]
+__all__ = ["Lease", "find_binary", "journal_directory", "shutdown"]
+
+_log = logging.getLogger("sandbox")
 
 _START_S = 60.0
 _END_S = 10.0
@@ -75,8 +78,9 @@ def _is_elf(path: str) -> bool:
 class _Server:
     """A running ``sandbox serve``, its directory and its lifeline. Belongs to the process that made it."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorded: bool) -> None:
         binary = find_binary()
+        journal = _journal() if recorded else None
         self.wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.directory = _make_directory()
         self._held = _hold(self.directory)
@@ -84,7 +88,8 @@ class _Server:
         path = os.path.join(self.directory, "s")
         try:
             self.process = subprocess.Popen(
-                [binary, "serve", "--socket", path, "--exit-with-stdin"],
+                [binary, "serve", "--socket", path, "--exit-with-stdin",
+                 *([] if journal is None else ["--journal", journal])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -159,6 +164,42 @@ class _Server:
         os.close(self._held)
 
 
+def _journal() -> str | None:
+    """The directory of the default journal, made if it is not there; None where it cannot be had, which is told."""
+    directory = journal_directory()
+    try:
+        if directory is None:
+            raise OSError("neither SANDBOX_JOURNAL nor XDG_STATE_HOME nor HOME is set")
+        os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass
+        state = os.stat(directory)
+        if state.st_uid != os.geteuid() or state.st_mode & 0o077:
+            raise OSError(f"{directory} has to be yours alone (chmod 700)")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(f"{directory} cannot be written")
+    except OSError as exc:
+        _log.warning("programs are not recorded: %s", exc)
+        return None
+    return directory
+
+
+def journal_directory() -> str | None:
+    """Where `sandbox run` and `sandbox log` have it, too: SANDBOX_JOURNAL, as root below /var/lib, else below
+    XDG_STATE_HOME or ~/.local/state. None: nothing says where."""
+    named = os.environ.get("SANDBOX_JOURNAL")
+    if named:
+        return os.path.abspath(named)
+    if os.geteuid() == 0:
+        return "/var/lib/interpreter-sandbox/journal"
+    state, home = os.environ.get("XDG_STATE_HOME", ""), os.environ.get("HOME", "")
+    if not state.startswith("/"):
+        state = os.path.join(home, ".local/state") if home.startswith("/") else ""
+    return os.path.join(state, "interpreter-sandbox/journal") if state else None
+
+
 def _close(stream: IO[bytes] | None) -> None:
     if stream is not None:
         try:
@@ -210,9 +251,10 @@ def _sweep(base: str) -> None:
 
 
 class _Shared:
-    """The server of this process and who uses it."""
+    """A server of this process and who uses it. recorded: its programs go into the journal."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorded: bool) -> None:
+        self._recorded = recorded
         self.lock = threading.Lock()
         self.server: _Server | None = None
         self._users = 0
@@ -223,7 +265,7 @@ class _Shared:
             if self.server is not None and not self.server.alive():
                 self._stop()
             if self.server is None:
-                server = _Server()
+                server = _Server(self._recorded)
                 self.server = server
                 threading.Thread(target=self._tend, args=(server,), name="sandbox-server", daemon=True).start()
             return self.server.client
@@ -299,15 +341,17 @@ class _Shared:
 class Lease:
     """One sandbox's claim on the server."""
 
-    def __init__(self) -> None:
-        self._shared = _shared
-        _shared.enter()
+    def __init__(self, recorded: bool = True) -> None:
+        """recorded: on a server whose programs go into the default journal."""
+        self._recorded = recorded
+        self._shared = _of(recorded)
+        self._shared.enter()
 
     def client(self) -> Client:
         """Starts the server if it does not run (any more). Raises :class:`SandboxError`."""
-        if self._shared is not _shared:  # in a forked child: another server
-            self._shared = _shared
-            _shared.enter()
+        if self._shared is not _of(self._recorded):  # in a forked child: another server
+            self._shared = _of(self._recorded)
+            self._shared.enter()
         return self._shared.client()
 
     def await_end(self, client: Client) -> bool:
@@ -319,29 +363,36 @@ class Lease:
 
     def release(self) -> None:
         """To be called once. The server lingers. Takes no lock: fit for a finalizer."""
-        if self._shared is _shared:
-            _shared.leave()
+        if self._shared is _of(self._recorded):
+            self._shared.leave()
 
     def end(self) -> None:
         """After release(): the server does not linger if nobody else uses it."""
-        if self._shared is _shared:
-            _shared.stop_if_unused()
+        if self._shared is _of(self._recorded):
+            self._shared.stop_if_unused()
 
 
-_shared = _Shared()
+_shared = _Shared(True)
+_unrecorded = _Shared(False)
+
+
+def _of(recorded: bool) -> _Shared:
+    return _shared if recorded else _unrecorded
 
 
 def shutdown() -> None:
-    """Ends the server now, whoever uses it; the next program starts a new one."""
+    """Ends the servers now, whoever uses them; the next program starts a new one."""
     _shared.stop()
+    _unrecorded.stop()
 
 
 def _after_fork() -> None:
-    global _shared
-    server = _shared.server
-    _shared = _Shared()
-    if server is not None:
-        server.disown()
+    global _shared, _unrecorded
+    servers = (_shared.server, _unrecorded.server)
+    _shared, _unrecorded = _Shared(True), _Shared(False)
+    for server in servers:
+        if server is not None:
+            server.disown()
 
 
 os.register_at_fork(after_in_child=_after_fork)
