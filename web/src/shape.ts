@@ -275,6 +275,14 @@ function wall(v: Json): Wall {
   };
 }
 
+/** Of the journal's head (docs/journal.md): how many executions its chain has, and the last link. */
+export function journalHead(v: Json): { count: number; mac: string } | null {
+  const line = text(record(v)["head"]).split("\n").find((l) => l.startsWith("executions "));
+  const [, first, , , last, mac] = line?.split(" ") ?? [];
+  if (!mac) return null;
+  return { count: Math.max(0, Number(last) - Number(first) + 1) || 0, mac };
+}
+
 export function doctor(v: Json): Doctor {
   const r = record(v);
   return {

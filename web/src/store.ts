@@ -166,7 +166,7 @@ function readHealth(v: Json): Health {
   const llm = r["llm"] ?? r["chat"];
   return {
     running: number(r["running"]),
-    queued: number(r["queued"] ?? r["waiting"]),
+    queued: number(record(r["admission"])["waiting"]),
     sessions: number(Array.isArray(r["sessions"]) ? r["sessions"].length : r["sessions"]),
     templates: list(r["templates"]).map((x) => {
       const o = record(x);

@@ -365,7 +365,7 @@ class Fake {
         return this.json(res, doctor);
       }
       case "GET /v1/journal":
-        return this.options.journal ? this.json(res, { heads: [{ table: "executions", count: this.order.length, last_mac: "ab".repeat(32) }] }) : this.problem(res, 404, "NotRecorded", "this server keeps no journal");
+        return this.options.journal ? this.json(res, { head: `sandbox-journal 1\ncommit 8\nexecutions 1 ${"cd".repeat(32)} ${"cd".repeat(32)} ${this.order.length} ${"ab".repeat(32)} ${"ef".repeat(32)}\n` }) : this.problem(res, 404, "NotRecorded", "this server keeps no journal");
       case "POST /v1/executions":
         return this.execute(res, body);
       case "GET /v1/executions": {

@@ -7,7 +7,7 @@ import { bytes, duration, moment, shortId } from "../format";
 import { language, locale, t } from "../i18n";
 import { adopt, fieldOf, presetValue, same, showValue } from "../policy";
 import { Run } from "../run";
-import { list, number, record, recorded, sample, text } from "../shape";
+import { journalHead, list, record, recorded, sample } from "../shape";
 import { setCode, complaint, go, href, origin, recent, startRun } from "../store";
 import type { Json, Recorded, Sample } from "../types";
 import { Charts } from "../ui/charts";
@@ -72,11 +72,7 @@ function Integrity() {
   const [head, setHead] = useState<{ mac: string; count: number } | null | undefined>(undefined);
   useEffect(() => {
     call("/v1/journal/head").then(
-      (v) => {
-        const r = record(v);
-        const own = list(r["heads"]).map(record).find((h) => h["table"] === "executions" || h["name"] === "executions") ?? record(r["executions"] ?? v);
-        setHead({ mac: text(own["last_mac"] ?? own["mac"] ?? own["head"]), count: number(own["count"] ?? own["seq"]) });
-      },
+      (v) => setHead(journalHead(v)),
       () => setHead(null),
     );
   }, []);

@@ -85,6 +85,7 @@ interface CellProps {
   index: number;
   count: number;
   ended: boolean;
+  quiet: boolean;
   onRun: (index: number, how: "stay" | "next") => void;
   onChange: (index: number, code: string) => void;
   onMove: (index: number, by: number) => void;
@@ -154,7 +155,7 @@ function CellView(p: CellProps) {
             label={`${t("cell", { n: index + 1 })}. ${t("editor_help")}`}
             onChange={(v) => p.onChange(index, v)}
             onRun={(how) => p.onRun(index, how)}
-            complete={(code, cursor) => complete(p.id, code, cursor)}
+            complete={(code, cursor) => (p.quiet ? complete(p.id, code, cursor) : Promise.resolve(null))}
             errorLine={errorLine}
             handle={(h) => {
               editor.current = h;
@@ -178,7 +179,7 @@ function CellView(p: CellProps) {
   );
 }
 
-function Files({ id, version, ended }: { id: string; version: number; ended: boolean }) {
+function Files({ id, version, quiet, ended }: { id: string; version: number; quiet: boolean; ended: boolean }) {
   const [files, setFiles] = useState<FileInfo[]>([]);
   const [over, setOver] = useState(false);
   const input = useRef<HTMLInputElement>(null);
@@ -190,8 +191,8 @@ function Files({ id, version, ended }: { id: string; version: number; ended: boo
     }
   };
   useEffect(() => {
-    if (!ended) void load();
-  }, [id, version, ended]);
+    if (quiet && !ended) void load();
+  }, [id, version, quiet, ended]);
   const put = async (chosen: FileList | null | undefined): Promise<void> => {
     for (const f of [...(chosen ?? [])]) {
       try {
@@ -254,15 +255,15 @@ function Files({ id, version, ended }: { id: string; version: number; ended: boo
   );
 }
 
-function Variables({ id, version, ended }: { id: string; version: number; ended: boolean }) {
+function Variables({ id, version, quiet, ended }: { id: string; version: number; quiet: boolean; ended: boolean }) {
   const [variables, setVariables] = useState<Variable[]>([]);
   useEffect(() => {
-    if (ended) return;
+    if (ended || !quiet) return;
     call(pathOf("sessions", id, "variables")).then(
       (v) => setVariables(list(record(v)["variables"]).map(variable)),
       () => setVariables([]),
     );
-  }, [id, version, ended]);
+  }, [id, version, quiet, ended]);
   return (
     <Card title={t("variables")} class="panel" testid="variables">
       {variables.length === 0 ? (
@@ -317,6 +318,8 @@ function Notebook({ id }: { id: string }) {
   }, [id, version]);
 
   const ended = gone !== null || info?.state === "ended";
+  // While a program runs the session answers no other question.
+  const quiet = info !== null && info.state !== "busy" && !list_.some((c) => c.run && c.run.state.value !== "done");
   const update = (next: Cell[]): void => {
     own.value = next;
     keep(id);
@@ -398,6 +401,7 @@ function Notebook({ id }: { id: string }) {
             index={i}
             count={list_.length}
             ended={ended}
+            quiet={quiet && !ended}
             onRun={onRun}
             onChange={change}
             onMove={move}
@@ -413,8 +417,8 @@ function Notebook({ id }: { id: string }) {
         </div>
       </div>
       <aside class="notebook-side" aria-label={t("variables")}>
-        <Variables id={id} version={version} ended={ended} />
-        <Files id={id} version={version} ended={ended} />
+        <Variables id={id} version={version} quiet={quiet} ended={ended} />
+        <Files id={id} version={version} quiet={quiet} ended={ended} />
       </aside>
     </div>
   );
