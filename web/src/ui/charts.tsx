@@ -48,6 +48,7 @@ interface ChartProps {
   height: number;
   until: number;
   sync: string;
+  full: boolean;
 }
 
 function Chart(p: ChartProps) {
@@ -117,8 +118,8 @@ function Chart(p: ChartProps) {
             range: (_u, _min, max) => {
               const limit = latest.current.limit;
               const top = Math.max(max || 0, latest.current.measure.key === "processes" ? 1 : 0);
-              // The limit is in sight as soon as the run is anywhere near it.
-              if (limit !== null && top > limit / 12) return [0, Math.max(limit, top) * 1.1];
+              // In small, the limit is in sight as soon as the run is anywhere near it.
+              if (limit !== null && (latest.current.full || top > limit / 30)) return [0, Math.max(limit, top) * 1.1];
               return [0, top > 0 ? top * 1.35 : limit !== null ? limit * 1.1 : 1];
             },
           },
@@ -217,6 +218,7 @@ export function Charts(props: { samples: Sample[]; events: SandboxEvent[]; marks
             height={props.full ? 170 : 112}
             until={Math.max(props.until, times[times.length - 1] ?? 0)}
             sync={sync}
+            full={props.full ?? false}
           />
         );
       })}

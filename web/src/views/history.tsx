@@ -6,7 +6,7 @@ import { ApiError, call, query } from "../api";
 import { bytes, duration, firstLine, moment, shortId } from "../format";
 import { locale, t } from "../i18n";
 import type { Key } from "../messages";
-import { list, record, row, text } from "../shape";
+import { list, record, row } from "../shape";
 import { complaint, go, recent } from "../store";
 import type { Row, Status } from "../types";
 import { Icon } from "../ui/icons";
@@ -79,8 +79,10 @@ function useRows() {
       const known = new Set(have.map((r) => r.id));
       const fresh = more.filter((r) => !known.has(r.id));
       setRows([...have, ...fresh]);
-      setState(more.length < PAGE || fresh.length === 0 ? "all" : "more");
-      next.current = text(answer["next"]) || String(answer["before"] ?? answer["next"] ?? "") || (more[more.length - 1]?.id ?? "");
+      // A server without a journal has no cursor: the last row's id is as good there.
+      const cursor = "next" in answer ? answer["next"] : more.length === PAGE ? more[more.length - 1]?.id : null;
+      next.current = typeof cursor === "string" || typeof cursor === "number" ? String(cursor) : "";
+      setState(next.current === "" || fresh.length === 0 ? "all" : "more");
       setProblem("");
     } catch (e) {
       if (turn !== asked.current) return;
