@@ -411,11 +411,13 @@ failed:
 	if (err.msg[0])
 		(void)fprintf(stderr, "sandbox: %s\n", err.msg);
 	if (b.engine_pidfd >= 0) {
-		/* Its door has ended, too: it syncs its journal. */
+		/* Its door has ended, too: it syncs its journal, and hangs up. */
 		if (asked && b.has_journal)
-			(void)poll(&(struct pollfd){ .fd = b.engine_pidfd,
-						     .events = POLLIN },
-				   1, JOURNAL_END_MS);
+			(void)poll(
+				(struct pollfd[]){
+					{ .fd = b.engine_pidfd, .events = POLLIN },
+					{ .fd = b.sync_fd, .events = POLLRDHUP } },
+				2, JOURNAL_END_MS);
 		(void)k_pidfd_send_signal(b.engine_pidfd, SIGKILL);
 		if (waitid((idtype_t)P_PIDFD, (id_t)b.engine_pidfd, &info, WEXITED) ==
 			    0 &&

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -119,8 +120,9 @@ static int serve(struct sbx_err *err)
 		if (r < 0)
 			(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
 	}
-	/* The engine's runs end before their journal. */
 	service_close(service);
+	/* The broker need not wait for more: all else ends with this process. */
+	(void)shutdown(ROLE_BROKER_FD, SHUT_RDWR);
 	engine_free(&engine);
 	service_free(&service);
 	loop_free(loop);

@@ -54,6 +54,7 @@ void service_close(struct service *service)
 		return;
 	loop_timer_cancel(&service->timer);
 	http_close(&service->http);
+	recorder_close(service->recorder);
 }
 
 void service_free(struct service **s)

@@ -391,9 +391,10 @@ static void send_program(struct execution *x)
 			session_says(x->session, "its worker could not be reached");
 			err.stage = SBX_AT_USAGE;
 		}
-		if (x->stop == STOP_NONE)
+		if (x->stop == STOP_NONE) {
 			x->fault = err;
-		x->stop = STOP_FAULT;
+			x->stop = STOP_FAULT;
+		}
 		end_box(x);
 		return;
 	}
@@ -408,7 +409,7 @@ static void on_known(void *arg)
 
 	loop_timer_cancel(&x->timer);
 	session_know(x->session, &x->collect);
-	if (x->state == PREPARING)
+	if (x->state == PREPARING && x->box->state == BOX_OPEN)
 		send_program(x);
 }
 
@@ -429,7 +430,8 @@ static void on_put(void *arg, const struct sbx_err *err, int fd, uint64_t size)
 
 	(void)size;
 	fd_close(&fd);
-	if (x->state != PREPARING)
+	/* Of a box that ends its end is told. */
+	if (x->state != PREPARING || x->box->state != BOX_OPEN)
 		return;
 	if (err)
 		execution_fault(x, err);

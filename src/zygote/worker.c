@@ -741,6 +741,8 @@ void worker_release(struct worker **worker,
 	if (!w || w->releasing)
 		return;
 	w->releasing = true;
+	/* Reports of the zygote may come after the init's end, and after the taker's. */
+	w->events = (struct worker_events){ 0 };
 	w->released = released;
 	w->released_arg = arg;
 	loop_timer_cancel(&w->timer);
