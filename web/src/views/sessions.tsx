@@ -192,7 +192,7 @@ function Files({ id, version, quiet, ended }: { id: string; version: number; qui
   };
   useEffect(() => {
     if (quiet && !ended) void load();
-  }, [id, version, quiet, ended]);
+  }, [id, version]);
   const put = async (chosen: FileList | null | undefined): Promise<void> => {
     for (const f of [...(chosen ?? [])]) {
       try {
@@ -261,9 +261,10 @@ function Variables({ id, version, quiet, ended }: { id: string; version: number;
     if (ended || !quiet) return;
     call(pathOf("sessions", id, "variables")).then(
       (v) => setVariables(list(record(v)["variables"]).map(variable)),
-      () => setVariables([]),
+      // What was there last stays: the next run asks again.
+      () => undefined,
     );
-  }, [id, version, quiet, ended]);
+  }, [id, version]);
   return (
     <Card title={t("variables")} class="panel" testid="variables">
       {variables.length === 0 ? (
@@ -301,25 +302,37 @@ function Notebook({ id }: { id: string }) {
   const [version, setVersion] = useState(0);
   const [info, setInfo] = useState<Session | null>(null);
   const [gone, setGone] = useState<string | null>(null);
+  const [settled, setSettled] = useState(0);
   const handles = useRef(new Map<number, EditorHandle>());
   const list_ = own.value;
 
-  const describe = async (): Promise<void> => {
-    try {
-      setInfo(readSession(await call(pathOf("sessions", id))));
-    } catch {
-      setInfo(null);
-      setGone((g) => g ?? "");
-    }
-  };
+  // A session that starts or runs a program answers no other question: it is asked how it is until it does.
   useEffect(() => {
-    setGone(null);
+    let over = false;
+    const describe = async (): Promise<void> => {
+      for (let tries = 0; tries < 100 && !over; tries++) {
+        let now: Session;
+        try {
+          now = readSession(await call(pathOf("sessions", id)));
+        } catch {
+          if (!over) setGone((g) => g ?? "");
+          return;
+        }
+        if (over) return;
+        setInfo(now);
+        if (now.state === "idle") setSettled((n) => n + 1);
+        if (now.state === "idle" || now.state === "ended") return;
+        await new Promise((r) => setTimeout(r, 200));
+      }
+    };
     void describe();
+    return () => {
+      over = true;
+    };
   }, [id, version]);
 
   const ended = gone !== null || info?.state === "ended";
-  // While a program runs the session answers no other question.
-  const quiet = info !== null && info.state !== "busy" && !list_.some((c) => c.run && c.run.state.value !== "done");
+  const quiet = settled > 0 && !list_.some((c) => c.run && c.run.state.value !== "done");
   const update = (next: Cell[]): void => {
     own.value = next;
     keep(id);
@@ -417,8 +430,8 @@ function Notebook({ id }: { id: string }) {
         </div>
       </div>
       <aside class="notebook-side" aria-label={t("variables")}>
-        <Variables id={id} version={version} quiet={quiet} ended={ended} />
-        <Files id={id} version={version} quiet={quiet} ended={ended} />
+        <Variables id={id} version={settled} quiet={quiet} ended={ended} />
+        <Files id={id} version={settled} quiet={quiet} ended={ended} />
       </aside>
     </div>
   );
