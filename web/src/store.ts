@@ -4,7 +4,7 @@ import { batch, effect, signal } from "@preact/signals";
 import { ApiError, call } from "./api";
 import { asRequest, effective, preset, table } from "./policy";
 import { Run, type RunRequest } from "./run";
-import { isRecord, list, number, policyTable, record } from "./shape";
+import { list, number, policyTable, record } from "./shape";
 import type { Json } from "./types";
 
 // ---- where ----
@@ -154,8 +154,6 @@ export interface Health {
   queued: number;
   sessions: number;
   templates: { name: string; waiting: number; target: number; running: number }[];
-  journal: boolean | null;
-  chat: boolean;
   version: string;
 }
 
@@ -163,7 +161,6 @@ export const health = signal<Health | null>(null);
 
 function readHealth(v: Json): Health {
   const r = record(v);
-  const llm = r["llm"] ?? r["chat"];
   return {
     running: number(r["running"]),
     queued: number(record(r["admission"])["waiting"]),
@@ -179,8 +176,6 @@ function readHealth(v: Json): Health {
         running: number(o["running"]),
       };
     }),
-    journal: typeof r["journal"] === "boolean" ? r["journal"] : isRecord(r["journal"]) ? true : r["journal"] === null ? false : null,
-    chat: llm === true || isRecord(llm),
     version: typeof r["version"] === "string" ? r["version"] : "",
   };
 }

@@ -9,7 +9,6 @@ const PATHS = {
   history: "M2.5 8a5.5 5.5 0 1 0 1.7-4M2.5 2.8v2.7h2.7M8 5v3.2l2.2 1.3",
   sessions: "M2.5 2.5h11v4h-11zM2.5 9.5h11v4h-11z",
   health: "M2 3.5h5v3.6H2zM9 3.5h5v3.6H9zM2 9.1h2.8v3.6H2zM6.6 9.1H14v3.6H6.6z",
-  chat: "M2.5 3h11v8H7l-3 2.5V11H2.5z",
   link: "M6.5 9.5l3-3M7 5l1.3-1.3a2.6 2.6 0 0 1 3.7 3.7L10.7 8.7M9 11l-1.3 1.3A2.6 2.6 0 0 1 4 8.6l1.3-1.3",
   close: "M4 4l8 8M12 4l-8 8",
   plus: "M8 3v10M3 8h10",
@@ -29,7 +28,6 @@ const PATHS = {
   auto: "M8 2.5a5.5 5.5 0 1 0 0 11zM8 2.5a5.5 5.5 0 0 1 0 11",
   restart: "M13 8a5 5 0 1 1-1.5-3.6M13 2.5v2.8h-2.8",
   dot: "M8 6.2a1.8 1.8 0 1 0 0 3.6 1.8 1.8 0 0 0 0-3.6z",
-  copy: "M5.5 5.5h7v7.5h-7zM3.5 10.5V3h7",
 } as const;
 
 export type IconName = keyof typeof PATHS;
