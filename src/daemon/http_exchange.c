@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/jsontext.h"
+#include "daemon/asset.h"
 #include "daemon/http_internal.h"
 #include "daemon/problem.h"
 #include "daemon/request.h"
@@ -355,14 +356,23 @@ void exchange_json(struct exchange *ex, int status, json_t *object)
 	exchange_text(ex, status, TYPE_JSON, text, len);
 }
 
-void exchange_static(struct exchange *ex, const char *type, const void *data, size_t len,
-		     const char *csp)
+void exchange_asset(struct exchange *ex, const struct asset *asset)
 {
-	ex->sent = len;
+	bool packed = asset->gzip && ex->mhd &&
+		      route_accepts(MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND,
+								"Accept-Encoding"),
+				    "gzip");
+	const void *data = packed ? asset->gzip : asset->data;
+
+	ex->sent = packed ? asset->gzip_len : asset->len;
+	exchange_header(ex, "Vary", "Accept-Encoding");
+	if (packed)
+		exchange_header(ex, "Content-Encoding", "gzip");
 	set_answer(ex, MHD_HTTP_OK,
-		   MHD_create_response_from_buffer(len, (void *)(uintptr_t)data,
+		   MHD_create_response_from_buffer(ex->sent, (void *)(uintptr_t)data,
 						   MHD_RESPMEM_PERSISTENT),
-		   type, csp, "no-cache");
+		   asset->type, asset->csp ? asset->csp : ASSET_CSP,
+		   asset->immutable ? "public, max-age=31536000, immutable" : "no-cache");
 }
 
 void exchange_empty(struct exchange *ex, int status)

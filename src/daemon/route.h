@@ -18,6 +18,7 @@
 
 struct http;
 struct exchange;
+struct asset;
 
 enum route_may {
 	ROUTE_TOKEN, /* whoever the listener knows: a token, a unix peer, anybody where it is open */
@@ -115,9 +116,8 @@ void exchange_json(struct exchange *ex, int status,
 /* Takes text (malloc). type: with its charset. */
 void exchange_text(struct exchange *ex, int status, const char *type, char *text,
 		   size_t len);
-/* Text that lives as long as the process. csp: NULL: nothing may be loaded. */
-void exchange_static(struct exchange *ex, const char *type, const void *data, size_t len,
-		     const char *csp);
+/* A file of the page, compressed where the caller takes that. */
+void exchange_asset(struct exchange *ex, const struct asset *asset);
 void exchange_empty(struct exchange *ex, int status); /* 202, 204 */
 /* A program's file: always an attachment, never shown. fd is taken. */
 void exchange_file(struct exchange *ex, const char *path, int fd, size_t size);
