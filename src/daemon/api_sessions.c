@@ -116,7 +116,7 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 		.files = request->execution.files,
 		.file_count = request->execution.file_count,
 		.peer_fd = ex->caller.peer_fd,
-		.remote = ex->caller.tcp,
+		.remote = ex->caller.confined,
 		.idle_timeout_s = idle_s
 	};
 	int r;

@@ -125,7 +125,7 @@ static void on_caller_gone(void *arg, uint32_t events)
  * second. */
 static int watch_caller(struct exchange *ex)
 {
-	uint32_t events = ex->caller.tcp ? EPOLLRDHUP : EPOLLHUP;
+	uint32_t events = ex->connection->listener->rules.tcp ? EPOLLRDHUP : EPOLLHUP;
 
 	if (ex->watch)
 		return 0;

@@ -83,7 +83,7 @@ extern const struct route_table *const api_tables[];
 
 struct caller {
 	const char *name; /* for the record: "unix uid 1000", "token NAME", "anybody" */
-	bool tcp;         /* grants only beneath grantable_directories */
+	bool confined;    /* no rights of his own here: grants beneath grantable_directories */
 	bool owner;       /* sees and ends everybody's runs */
 	bool templates;   /* may give python and preload */
 	uid_t uid;        /* of a unix peer */
