@@ -355,6 +355,7 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 		break;
 	case WORKER_DONE:
 	case WORKER_LOOK:
+	case WORKER_DISPLAY:
 		if (box->state == BOX_OPEN && box->running)
 			execution_frame(box->running, type, data, len);
 		break;
@@ -366,6 +367,7 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 	case WORKER_CELL:
 	case WORKER_ASK:
 	case WORKER_LOOKED:
+	case WORKER_DISPLAYED:
 	case WORKER_WAITING:
 		break;
 	}
@@ -409,7 +411,8 @@ static void on_gone(void *arg)
 static void answer_call(struct box *box, const struct init_report *report, int fd)
 {
 	struct box_call *call = box->calls;
-	const struct sbx_err *err = report->kind == INIT_FILE_FAILED ? &report->err : NULL;
+	const struct sbx_err *err = report->kind == INIT_FILE_FAILED ? &report->err
+								     : NULL;
 
 	if (!call) {
 		fd_close(&fd);
@@ -436,7 +439,8 @@ static void on_init(void *arg, const struct init_report *report, int fd)
 		if (fd >= 0 && (!box->network || box->state != BOX_SETUP))
 			fd_close(&fd);
 		else if (fd >= 0 && network_names(box->network, fd_take(&fd)) < 0)
-			box_fault_with(box, SBX_AT_JAIL, 0, "the jail's socket for names");
+			box_fault_with(box, SBX_AT_JAIL, 0,
+				       "the jail's socket for names");
 		if (box->state == BOX_SETUP)
 			setup_answered(box);
 		else if (box->running)
@@ -543,9 +547,9 @@ int box_archive(const struct execution_file *files, size_t count)
 	int r = archive < 0 ? -errno : 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct init_file head = { .name_len = (uint32_t)strlen(
-							files[i].name),
-						.len = files[i].len };
+		const struct init_file head = {
+			.name_len = (uint32_t)strlen(files[i].name), .len = files[i].len
+		};
 
 		r = fd_write_all(archive, &head, sizeof(head));
 		if (r == 0)

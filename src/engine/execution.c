@@ -50,6 +50,7 @@ void execution_release(struct execution *x)
 	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);
+	displays_free(&x->displays);
 	json_decref(x->result);
 	json_decref(x->done);
 	policy_clear(&x->policy);
@@ -237,7 +238,7 @@ static void measure(struct execution *x, struct outcome_facts *facts,
 static void tell_files(struct execution *x, struct result_parts *parts)
 {
 	const struct collect *left = x->session ? x->collect
-				     : x->box	? x->box->collect
+				     : x->box   ? x->box->collect
 						: NULL,
 			     *known = x->session ? session_known(x->session) : NULL;
 
@@ -281,19 +282,20 @@ static void finish(struct execution *x)
 	struct template *template = box && box->worker ? worker_template(box->worker)
 						       : NULL;
 	struct meter_usage usage = { 0 };
-	struct outcome_facts facts = { .policy = &x->policy,
-				       .fault = x->fault,
-				       .done = x->done,
-				       .done_error = x->done_error,
-				       .lives = x->answered,
-				       .supervised = x->engine->host.hello.cgroup.version ==
-						     CGROUP_NONE,
-				       .disk_inodes = (uint64_t)x->policy.max_disk_mb *
-						      INODES_PER_MB };
+	struct outcome_facts facts = {
+		.policy = &x->policy,
+		.fault = x->fault,
+		.done = x->done,
+		.done_error = x->done_error,
+		.lives = x->answered,
+		.supervised = x->engine->host.hello.cgroup.version == CGROUP_NONE,
+		.disk_inodes = (uint64_t)x->policy.max_disk_mb * INODES_PER_MB
+	};
 	struct result_parts parts = { .id = x->id,
 				      .facts = &facts,
 				      .usage = &usage,
 				      .events = &x->events,
+				      .displays = &x->displays,
 				      .python = box ? box->python : NULL };
 
 	x->state = FINISHED;
@@ -351,7 +353,8 @@ static void on_interrupt(void *arg)
 	struct execution *x = arg;
 
 	if (loop_now_us() >= x->grace_until_us) {
-		session_says(x->session, "the program could not be interrupted at its limit");
+		session_says(x->session,
+			     "the program could not be interrupted at its limit");
 		end_box(x);
 		return;
 	}
@@ -529,6 +532,20 @@ static void look(struct execution *x)
 		(void)worker_looked(x->box->worker);
 }
 
+/* What the program wrote before comes before it, and what it writes after behind it. */
+static void show(struct execution *x, const char *data, size_t len)
+{
+	const json_t *bundle;
+
+	stdio_take(&x->box->stdio);
+	if (x->state != RUNNING)
+		return;
+	bundle = displays_add(&x->displays, data, len);
+	if (bundle && x->sink.display)
+		x->sink.display(x->sink.arg, bundle);
+	(void)worker_displayed(x->box->worker);
+}
+
 void execution_looked(struct execution *x)
 {
 	if (!x->look_due)
@@ -582,6 +599,8 @@ void execution_frame(struct execution *x, uint32_t type, const char *data, size_
 		tell(x, events_add_claim(&x->events, at_ms(x), data, len));
 	} else if (type == WORKER_LOOK) {
 		look(x);
+	} else if (type == WORKER_DISPLAY) {
+		show(x, data, len);
 	} else if (type == WORKER_DONE && !x->done && !x->done_error) {
 		/* The first counts; a second would be the program's own. */
 		x->done = outcome_parse(data, len, &x->done_error);
