@@ -15,21 +15,19 @@
 
 #define IDLE_S_MAX (7u * 24 * 3600)
 
-/* Whose it is. */
-struct owner {
-	char name[80];
-};
-
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
+	struct api_owner *owner = arg;
+
 	(void)session;
 	(void)reason;
-	free(arg);
+	json_decref(owner->passing);
+	free(owner);
 }
 
 static bool may_see(const struct exchange *ex, const struct session *session)
 {
-	const struct owner *owner = session_arg(session);
+	const struct api_owner *owner = session_arg(session);
 
 	return ex->caller.owner || (owner && strcmp(owner->name, ex->caller.name) == 0);
 }
@@ -89,10 +87,11 @@ static int take_body(struct exchange *ex, struct request *request, uint32_t *ret
 	return r;
 }
 
-static int make(struct exchange *ex, const struct request *request, uint32_t idle_s,
-		struct session **ret, struct sbx_err *err)
+int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
+		     const struct api_owner *whose, struct session **ret,
+		     struct sbx_err *err)
 {
-	struct owner *owner = calloc(1, sizeof(*owner));
+	struct api_owner *owner = calloc(1, sizeof(*owner));
 	const struct session_events events = { .ended = on_ended, .arg = owner };
 	const struct session_request wanted = {
 		.policy = request->execution.policy,
@@ -106,6 +105,7 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 
 	if (!owner)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	*owner = *whose;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
 	r = exchange_check_policy(ex, wanted.policy, err);
 	if (r == 0)
@@ -117,6 +117,7 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 
 static int post_session(struct exchange *ex, struct sbx_err *err)
 {
+	const struct api_owner whose = { .door = NULL };
 	struct session *session = NULL;
 	struct request request;
 	char location[80];
@@ -125,7 +126,7 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 
 	if (r < 0)
 		return r;
-	r = make(ex, &request, idle_s, &session, err);
+	r = api_session_make(ex, &request, idle_s, &whose, &session, err);
 	request_clear(&request);
 	if (r < 0)
 		return r;
