@@ -96,7 +96,8 @@ static void look(void *arg, struct session *session)
 	struct search *search = arg;
 	const struct api_owner *owner = session_arg(session);
 
-	if (!owner || owner->door != door_e2b.door ||
+	/* One that has ended goes when the loop comes to it. */
+	if (!session_takes(session) || !owner || owner->door != door_e2b.door ||
 	    strcmp(owner->name, search->ex->caller.name) != 0 ||
 	    strcmp(owner->space, search->space) != 0)
 		return;
@@ -115,11 +116,7 @@ static struct session *find(const struct exchange *ex, const char *space, const 
 	struct search search = { .ex = ex, .space = space, .id = id };
 
 	engine_sessions(exchange_engine(ex), look, &search);
-	/* Newest first; one that has ended goes when the loop comes to it. */
-	for (size_t i = 0; i < search.count; i++)
-		if (session_takes(search.found[i]))
-			return search.found[i];
-	return NULL;
+	return search.count ? search.found[0] : NULL;
 }
 
 static int make(struct exchange *ex, const char *space, bool first, json_t *variables,
@@ -604,9 +601,13 @@ static int delete_sandbox(struct exchange *ex, struct sbx_err *err)
 	if (!check_sandbox(ex))
 		return 0;
 	search.space = exchange_param(ex, "id");
-	engine_sessions(exchange_engine(ex), look, &search);
-	for (size_t i = 0; i < search.count; i++)
-		session_end(search.found[i], "its sandbox was killed");
+	do {
+		search.count = 0;
+		engine_sessions(exchange_engine(ex), look, &search);
+		for (size_t i = 0; i < search.count; i++)
+			session_end(search.found[i], "its sandbox was killed");
+		/* An ended one takes no programs and is not found again. */
+	} while (search.count == SESSIONS_FOUND);
 	exchange_empty(ex, MHD_HTTP_NO_CONTENT);
 	return 0;
 }

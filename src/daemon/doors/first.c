@@ -153,7 +153,7 @@ static int resource_data(struct exchange *ex, struct sbx_err *err)
 		json_decref(list);
 		return 0;
 	}
-	start = seconds_of(json_string_value(json_object_get(found, "started_at")));
+	start = seconds_of(json_string_value(json_object_get(found, "at")));
 	samples = runs_part(ex->http->runs, exchange_param(ex, "id"), whose(ex),
 			    "samples");
 	json_array_foreach(samples, i, sample)
@@ -254,7 +254,7 @@ static int history(struct exchange *ex, struct sbx_err *err)
 	if (r == 0)
 		r = add_part(&page, "status", json_object_get(found, "status"));
 	if (r == 0)
-		r = add_part(&page, "time", json_object_get(found, "started_at"));
+		r = add_part(&page, "time", json_object_get(found, "at"));
 	for (size_t i = 0; r == 0 && i < sizeof(parts) / sizeof(parts[0]); i++)
 		r = add_part(&page, parts[i].heading,
 			     json_object_get(result, parts[i].member));
