@@ -54,6 +54,7 @@ static const struct verb {
 	  "                     [--config FILE] [--journal DIR] [--token-file FILE]\n"
 	  "                     [--tls-certificate FILE --tls-key FILE] [--insecure]\n"
 	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin]\n"
+	  "                     [--grantable DIR]... [--python PATH]...\n"
 	  "\n"
 	  "  --listen ADDR:PORT  default 127.0.0.1:5000; none with --socket alone. [::1]:5000 for IPv6\n"
 	  "  --socket PATH       default $XDG_RUNTIME_DIR/sandbox.sock, as root /run/sandbox.sock; mode 0600\n"
@@ -67,6 +68,9 @@ static const struct verb {
 	  "  --insecure          TCP that other machines reach, without TLS\n"
 	  "  --door NAME=ADDR    another program's protocol on a port of its own; --door-open: without a token\n"
 	  "  --grace S           how long what runs may go on after SIGTERM; default 30\n"
+	  "  --grantable DIR     what lies in it can be granted to callers over TCP; DIR:ro to read only\n"
+	  "  --python PATH       an interpreter that any caller may name, although not everybody may read it\n"
+	  "                      (started as root)\n"
 	  "  --exit-with-stdin   end at once when standard input does\n"
 	  "\n"
 	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
@@ -427,11 +431,12 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool role = argc == 2 || (argc == 3 && strcmp(argv[2], ROLE_READER) == 0);
 	int code;
 
-	if (argc == 2 && strcmp(argv[1], "--role=broker") == 0)
+	if (role && strcmp(argv[1], "--role=broker") == 0)
 		return broker_main(argc, argv);
-	if (argc == 2 && strcmp(argv[1], "--role=engine") == 0)
+	if (role && strcmp(argv[1], "--role=engine") == 0)
 		return engine_main(argc, argv);
 	if (standard_descriptors() < 0)
 		return EXIT_OUR_FAULT;

@@ -23,6 +23,7 @@
 #include "cli/cli.h"
 #include "cli/notify.h"
 #include "cli/secret.h"
+#include "cli/log_forward.h"
 #include "cli/serve.h"
 #include "lib/internal.h"
 
@@ -140,6 +141,13 @@ static int take_value(struct serve *serve, int argc, char **argv, int *i)
 	}
 	if ((r = cli_value(argc, argv, i, "--listen", &value)) > 0)
 		return add_option(serve->options, "listen", json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--grantable", &value)) > 0)
+		return add_option(serve->options, "grantable_directories",
+				  json_string(value));
+	if (r == 0 && (r = cli_value(argc, argv, i, "--python", &value)) > 0)
+		return json_array_append_new(serve->pythons, json_string(value)) == 0
+			       ? 0
+			       : no_memory();
 	if (r == 0 && (r = cli_value(argc, argv, i, "--socket-group", &value)) > 0)
 		return set_option(serve->options, NULL, "socket_group",
 				  json_string(value));
@@ -428,16 +436,29 @@ static int block_signals(struct serve *serve)
 		       : 0;
 }
 
+static int start_forward(const struct serve *serve, struct log_forward **ret)
+{
+	const json_t *targets = json_object_get(json_object_get(serve->plan, "journal"),
+						"forward");
+	struct sbx_err err = { 0 };
+
+	return log_forward_start(targets, serve->journal_fd, serve->key_fd, ret, &err) < 0
+		       ? cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg)
+		       : 0;
+}
+
 int cli_serve(int argc, char **argv)
 {
+	struct log_forward *forward = NULL;
 	struct serve serve = { .options = json_object(),
+			       .pythons = json_array(),
 			       .grace_ms = 30000,
 			       .journal_fd = -1,
 			       .key_fd = -1,
 			       .signals = -1 };
 	int code;
 
-	code = serve.options ? block_signals(&serve) : no_memory();
+	code = serve.options && serve.pythons ? block_signals(&serve) : no_memory();
 	notify_begin();
 	if (code == 0)
 		code = parse(&serve, argc, argv);
@@ -456,11 +477,15 @@ int cli_serve(int argc, char **argv)
 	if (code == 0)
 		code = need_token(&serve);
 	if (code == 0)
+		code = start_forward(&serve, &forward);
+	if (code == 0)
 		code = serve_supervise(&serve);
+	log_forward_stop(&forward);
 	listen_end(&serve.listeners);
 	explicit_bzero(serve.made_token, sizeof(serve.made_token));
 	config_file_clear(&serve.file);
 	json_decref(serve.options);
+	json_decref(serve.pythons);
 	json_decref(serve.plan);
 	json_decref(serve.tls);
 	json_decref(serve.tokens);

@@ -11,6 +11,7 @@
 struct serve {
 	/* options */
 	json_t *options; /* of the configuration's keys, over the file */
+	json_t *pythons; /* of --python */
 	const char *config, *token_file;
 	bool insecure, with_stdin;
 	uint32_t grace_ms;

@@ -27,6 +27,7 @@
 #include "cli/serve.h"
 #include "daemon/door.h"
 #include "lib/internal.h"
+#include "lib/offer.h"
 
 #define ANSWER_MS 30000 /* to a configuration; a busy machine takes seconds */
 #define QUICK_MS 10000  /* an engine that lives shorter is started again less soon */
@@ -78,6 +79,36 @@ static int send_config(struct supervise *s)
 	return r;
 }
 
+static int offer_list(const struct spawned *spawned, const json_t *list,
+		      int (*offer)(const struct spawned *spawned, const char *item,
+				   struct sbx_err *err))
+{
+	struct sbx_err err = { 0 };
+	json_t *item;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, item)
+	{
+		if (offer(spawned, json_string_value(item), &err) < 0)
+			return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+	}
+	return 0;
+}
+
+/* Places of root's own that callers may be shown, before anybody can ask for them. */
+static int offer_all(const struct serve *serve)
+{
+	int code = offer_list(&serve->spawned, json_object_get(serve->plan, "grantable"),
+			      offer_grantable);
+
+	if (code == 0)
+		code = offer_list(&serve->spawned, serve->pythons, offer_python);
+	if (code == 0)
+		code = offer_list(&serve->spawned,
+				  json_object_get(serve->plan, "pythons"), offer_python);
+	return code;
+}
+
 static int start(struct supervise *s)
 {
 	struct serve *serve = s->serve;
@@ -101,6 +132,9 @@ static int start(struct supervise *s)
 	/* An engine that does not read does not hold us up for ever. */
 	(void)setsockopt(serve->spawned.door, SOL_SOCKET, SO_SNDTIMEO, &patience,
 			 sizeof(patience));
+	r = offer_all(serve);
+	if (r != 0)
+		return r;
 	r = send_config(s);
 	return r < 0 ? cli_fail(EXIT_OUR_FAULT, "serve: telling the engine: %s",
 				strerror(-r))
@@ -292,6 +326,9 @@ static void reload(struct supervise *s)
 		notify_say("READY=1\nSTATUS=serving; the last reload failed");
 		return;
 	}
+	/* Directories take a restart; one interpreter more does not. */
+	(void)offer_list(&s->serve->spawned, json_object_get(s->serve->plan, "pythons"),
+			 offer_python);
 	s->reloading = true;
 	if (send_config(s) < 0)
 		s->reloading = false;

@@ -38,10 +38,14 @@ struct api_owner {
 	char space[65];   /* of the door's: those that belong together, "" */
 	bool first;       /* of the door's: what is meant where none is named */
 	json_t *passing;  /* of the door's: names of variables to forget; owned */
+	struct journal *(*journal)(void *arg); /* set by api_session_make() */
+	void *journal_arg;
 };
 /* For this caller. owner: copied, but for its name. 0 or -errno, err filled. */
 int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
 		     const struct api_owner *owner, struct session **ret,
 		     struct sbx_err *err);
+/* session_restart(), which the journal hears of. */
+int api_session_restart(struct session *session, struct sbx_err *err);
 
 #endif

@@ -30,22 +30,49 @@ static int get_health(struct exchange *ex, struct sbx_err *err)
 	return 0;
 }
 
-static int get_metrics(struct exchange *ex, struct sbx_err *err)
+/* Numbers among an object's members, as PREFIX_NAME. */
+static void add_gauges(json_t *gauges, const char *prefix, const json_t *object)
 {
-	struct http *http = ex->http;
-	json_t *health = engine_health(http->engine), *gauges;
-	_cleanup_buf_ struct buf text = { 0 };
+	const char *name;
+	json_t *value;
+	char full[96];
+
+	json_object_foreach((json_t *)(uintptr_t)object, name, value)
+	{
+		(void)snprintf(full, sizeof(full), "%s_%s", prefix, name);
+		if (json_is_number(value))
+			(void)json_object_set(gauges, full, value);
+	}
+}
+
+static json_t *gauges_of(const struct exchange *ex, const json_t *health)
+{
+	const struct http *http = ex->http;
+	struct journal *journal = api_journal(ex);
+	json_t *gauges, *journal_state = journal ? journal_health(journal) : NULL;
 	size_t connections = 0;
-	int r;
 
 	for (const struct connection *c = http->connections; c; c = c->next)
 		connections++;
-	gauges = json_pack("{s:I,s:I,s:I,s:b}", "executions_running",
+	gauges = json_pack("{s:I,s:I,s:I,s:i,s:I}", "executions_running",
 			   (json_int_t)runs_live(http->runs), "http_connections",
 			   (json_int_t)connections, "http_body_bytes",
-			   (json_int_t)http->body_bytes, "stopping", (int)http->stopping);
-	(void)json_object_set_new(gauges, "stopping", json_integer(http->stopping));
-	r = metrics_text(&http->metrics, health, gauges, &text);
+			   (json_int_t)http->body_bytes, "stopping", (int)http->stopping,
+			   "sessions",
+			   json_integer_value(json_object_get(health, "sessions")));
+	add_gauges(gauges, "admission", json_object_get(health, "admission"));
+	add_gauges(gauges, "journal", journal_state);
+	json_decref(journal_state);
+	return gauges;
+}
+
+static int get_metrics(struct exchange *ex, struct sbx_err *err)
+{
+	struct http *http = ex->http;
+	json_t *health = engine_health(http->engine), *gauges = gauges_of(ex, health);
+	_cleanup_buf_ struct buf text = { 0 };
+	int r = metrics_text(&http->metrics, health, gauges, &text);
+
 	json_decref(health);
 	json_decref(gauges);
 	if (r < 0)

@@ -12,15 +12,29 @@
 #include "base/fd.h"
 #include "daemon/api.h"
 #include "daemon/http_internal.h"
+#include "journal/journal.h"
 
 #define IDLE_S_MAX (7u * 24 * 3600)
+
+static void record(struct session *session, const char *what)
+{
+	const struct api_owner *owner = session_arg(session);
+	struct journal *journal = owner && owner->journal
+					  ? owner->journal(owner->journal_arg)
+					  : NULL;
+	json_t *described = journal ? session_describe(session) : NULL;
+
+	if (described)
+		journal_session(journal, described, what);
+	json_decref(described);
+}
 
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
 	struct api_owner *owner = arg;
 
-	(void)session;
 	(void)reason;
+	record(session, "ended");
 	json_decref(owner->passing);
 	free(owner);
 }
@@ -99,6 +113,7 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 		.files = request->execution.files,
 		.file_count = request->execution.file_count,
 		.peer_fd = ex->caller.peer_fd,
+		.remote = ex->caller.tcp,
 		.idle_timeout_s = idle_s
 	};
 	int r;
@@ -107,11 +122,24 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	*owner = *whose;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	owner->journal = ex->http->journal;
+	owner->journal_arg = ex->http->journal_arg;
 	r = exchange_check_policy(ex, wanted.policy, err);
 	if (r == 0)
 		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
 	if (r < 0)
 		free(owner);
+	else
+		record(*ret, "created");
+	return r;
+}
+
+int api_session_restart(struct session *session, struct sbx_err *err)
+{
+	int r = session_restart(session, err);
+
+	if (r == 0)
+		record(session, "restarted");
 	return r;
 }
 
@@ -201,7 +229,7 @@ static int restart(struct exchange *ex, struct sbx_err *err)
 
 	if (!session)
 		return 0;
-	r = session_restart(session, err);
+	r = api_session_restart(session, err);
 	if (r == 0)
 		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
 	return r;

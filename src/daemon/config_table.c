@@ -240,6 +240,7 @@ const struct config_field config_fields[] = {
 	{ .name = "grantable_directories",
 	  .type = CONFIG_LIST,
 	  .offset = AT(grantable_directories),
+	  .restart = true,
 	  .max = 64,
 	  .check = check_directory,
 	  .example = "[\"/srv/data:ro\"]",

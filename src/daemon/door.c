@@ -24,11 +24,13 @@
 #define OUT_LOW (256u << 10)
 
 struct door {
-	struct service *service;
+	struct service *service; /* NULL: a reader of the journal, without an engine */
 	struct engine *engine;
+	struct loop *loop;
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
+	struct buf grants;           /* of the run to come */
 	struct execution *execution; /* NULL: none runs */
 	struct log_door *log;        /* NULL: nothing was asked */
 	bool held, dead;
@@ -46,7 +48,9 @@ static void door_close(struct door *door)
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
-	service_stop_forget(door->service);
+	if (door->service)
+		service_stop_forget(door->service);
+	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
 	door->closed(door->arg);
@@ -234,8 +238,33 @@ static int submit(struct door *door, const json_t *object, const struct request 
 			      &door->execution, err);
 }
 
-static void run(struct door *door, const char *data, size_t len)
+/* Into offers, POLICY_GRANTS_MAX of them; the paths stay in door->grants. False: not to be
+ * understood. */
+static bool read_grants(const struct door *door, struct execution_offer *offers,
+			size_t *ret_count)
 {
+	size_t at = 0, len = door->grants.len, count = 0;
+
+	for (; at < len; count++) {
+		const char *path = door->grants.data + at + sizeof(uint32_t), *end;
+
+		if (count == POLICY_GRANTS_MAX || len - at <= sizeof(uint32_t))
+			return false;
+		end = memchr(path, '\0', len - at - sizeof(uint32_t));
+		if (!end)
+			return false;
+		memcpy(&offers[count].number, door->grants.data + at, sizeof(uint32_t));
+		offers[count].path = path;
+		at = (size_t)(end + 1 - door->grants.data);
+	}
+	*ret_count = count;
+	return true;
+}
+
+static bool run(struct door *door, const char *data, size_t len)
+{
+	struct execution_offer offers[POLICY_GRANTS_MAX];
+
 	struct execution_sink sink = { .output = on_output,
 				       .event = on_event,
 				       .stdin_taken = on_taken,
@@ -246,12 +275,19 @@ static void run(struct door *door, const char *data, size_t len)
 				    NULL);
 	struct request request = { 0 };
 	struct sbx_err err = { 0 };
+	size_t offer_count;
 	int r;
 
+	if (!read_grants(door, offers, &offer_count)) {
+		json_decref(object);
+		return false;
+	}
 	r = object ? parse_request(door, object, &request, &err)
 		   : err_set(&err, SBX_AT_USAGE, 0, "request: not JSON in UTF-8");
 	if (r == 0 && request.file_contents)
 		sink.file = on_file;
+	request.execution.offers = offers;
+	request.execution.offer_count = offer_count;
 	if (r == 0)
 		r = submit(door, object, &request, &sink, &err);
 	if (r < 0)
@@ -261,12 +297,16 @@ static void run(struct door *door, const char *data, size_t len)
 		    strlen(execution_id(door->execution)));
 	request_clear(&request);
 	json_decref(object);
+	buf_free(&door->grants);
+	return true;
 }
 
 static bool ask(struct door *door, const char *data, size_t len)
 {
-	if (!door->log &&
-	    log_door_new(engine_loop(door->engine), NULL, put_log, door, &door->log) < 0)
+	struct journal *journal = door->service ? service_journal(door->service) : NULL;
+
+	if (!door->log && log_door_new(door->loop, journal, !door->service, put_log, door,
+				       &door->log) < 0)
 		return false;
 	return log_door_ask(door->log, data, len);
 }
@@ -306,12 +346,13 @@ static bool stop(struct door *door, const char *data, size_t len)
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
+	if (!door->service && type != DOOR_LOG)
+		return false;
 	switch (type) {
 	case DOOR_RUN:
 		if (door->execution)
 			return false;
-		run(door, data, len);
-		return true;
+		return run(door, data, len);
 	case DOOR_STDIN:
 		/* A program that reads nothing more: the rest is dropped, and reported as
 		 * taken. */
@@ -331,6 +372,9 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_PING:
 		put(door, DOOR_PONG, NULL, 0);
 		return true;
+	case DOOR_GRANTS:
+		return !door->execution && door->grants.len == 0 &&
+		       buf_add(&door->grants, data, len) == 0;
 	case DOOR_CANCEL:
 		if (door->execution)
 			execution_cancel(door->execution);
@@ -353,6 +397,8 @@ static size_t frame_max(uint32_t type)
 		return DOOR_CHUNK;
 	case DOOR_LOG:
 		return DOOR_LOG_MAX;
+	case DOOR_GRANTS:
+		return DOOR_GRANTS_MAX;
 	case DOOR_STOP:
 		return sizeof(struct door_stop);
 	default:
@@ -402,21 +448,21 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err)
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
 		*door = (struct door){ .service = service,
-				       .engine = service_engine(service),
+				       .engine = service ? service_engine(service) : NULL,
+				       .loop = loop,
 				       .fd = fd,
 				       .closed = closed,
 				       .arg = arg };
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
-		r = loop_add(engine_loop(door->engine), fd, EPOLLIN, on_io, door,
-			     &door->io);
+		r = loop_add(loop, fd, EPOLLIN, on_io, door, &door->io);
 	}
 	if (r < 0) {
 		free(door);

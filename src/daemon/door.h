@@ -19,8 +19,12 @@ enum door_frame {
 	DOOR_STOP =
 		6, /* struct door_stop: what was accepted is finished, nothing new begins */
 	DOOR_PING = 7, /* is answered by DOOR_PONG when the loop comes to it */
-	DOOR_LOG = 8, /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
+	DOOR_LOG = 8,  /* JSON {"verb", "filter"} (docs/log.md), one at a time, at most
 			* DOOR_LOG_MAX; beside a run */
+	DOOR_GRANTS =
+		9, /* started as root, before DOOR_RUN: for each of allowed_directories, in order,
+		    * the number of its offer to the broker (uint32_t) and its real path with its
+		    * NUL; at most DOOR_GRANTS_MAX */
 	/* engine -> command */
 	DOOR_STARTED = 16, /* the execution's id as text; before any output */
 	DOOR_STDOUT = 17,  /* bytes, at most DOOR_CHUNK */
@@ -52,16 +56,17 @@ struct door_file {
 	uint64_t
 		size; /* what DOOR_FILE_DATA will bring; all files FILES_LEFT_BYTES at most */
 };
+#define DOOR_GRANTS_MAX (POLICY_GRANTS_MAX * (4096u + 4u))
 #define DOOR_PATH_MAX 1024u
 #define DOOR_CHUNK (64u << 10)
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)
 #define DOOR_LOG_MAX (64u << 10)
-#define DOOR_LOG_ROW_MAX (32u << 20)
+#define DOOR_LOG_ROW_MAX (64u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
- * called. */
-int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err);
+ * called. service NULL: only DOOR_LOG. */
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err);
 
 #endif

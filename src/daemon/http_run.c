@@ -195,6 +195,7 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 	ours->detached = detach;
 	mine.arg = ours;
 	request->peer_fd = ex->caller.peer_fd;
+	request->remote = ex->caller.tcp;
 	request->caller = ex->caller.name;
 	r = runs_submit(ex->http->runs, ex->http->engine, request, &caller, detach, &mine,
 			&ours->run, err);

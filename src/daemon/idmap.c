@@ -31,8 +31,7 @@ static int write_map(pid_t pid, const char *name, unsigned outside, unsigned ins
 	return fd_write_file(AT_FDCWD, path, text);
 }
 
-/* A throwaway user namespace with one line of map. */
-static int map_namespace(uid_t owner, gid_t group, uid_t uid)
+int idmap_namespace(uid_t owner, gid_t group, uid_t uid)
 {
 	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_PIDFD,
 				   .exit_signal = SIGCHLD };
@@ -73,7 +72,7 @@ int idmap_tree(int dir, uid_t uid, int *ret_tree, struct sbx_err *err)
 
 	if (fstat(dir, &st) < 0)
 		return err_set(err, SBX_AT_JOURNAL, errno, "the journal's directory");
-	ns = map_namespace(st.st_uid, st.st_gid, uid);
+	ns = idmap_namespace(st.st_uid, st.st_gid, uid);
 	if (ns < 0)
 		return err_set(err, SBX_AT_JOURNAL, -ns, "an id map");
 	tree = open_tree(dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);

@@ -68,6 +68,11 @@ void recorder_free(struct recorder **r)
 	free(recorder);
 }
 
+void recorder_close(struct recorder *recorder)
+{
+	journal_close(&recorder->journal);
+}
+
 int recorder_open(struct recorder *recorder, const struct record_options *options,
 		  struct sbx_err *err)
 {
@@ -250,7 +255,7 @@ static void on_sample(void *arg, const json_t *sample)
 {
 	struct record *record = arg;
 
-	if (record->begin_asked || record->begun)
+	if (record->recorder->journal && (record->begin_asked || record->begun))
 		journal_sample(
 			record->recorder->journal, record->id, whole(sample, "at_ms", 1),
 			whole(sample, "memory_bytes", 1), whole(sample, "cpu_ms", 1000),
@@ -263,7 +268,7 @@ static void on_file(void *arg, const char *path, const char *data, size_t len)
 {
 	struct record *record = arg;
 
-	if (record->begin_asked || record->begun)
+	if (record->recorder->journal && (record->begin_asked || record->begun))
 		journal_file(record->recorder->journal, record->id, path, data, len);
 	if (record->sink.file)
 		record->sink.file(record->sink.arg, path, data, len);

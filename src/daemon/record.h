@@ -21,7 +21,7 @@ struct record_options {
 	enum journal_durability durability;
 	int dir_fd; /* the directory, or -1: there is none, and why_none says why */
 	const char *why_none;
-	int key_fd;       /* or -1: the directory's own */
+	int key_fd; /* or -1: the directory's own */
 	uint32_t keep_days, starter_uid;
 	uint64_t keep_bytes;
 	const char *const *redact;
@@ -37,6 +37,8 @@ void recorder_free(struct recorder **recorder);
  * say in their results that they were not recorded, and why. */
 int recorder_open(struct recorder *recorder, const struct record_options *options,
 		  struct sbx_err *err);
+/* Writes and syncs what there is. Runs that go on have no verdict; nothing is recorded any more. */
+void recorder_close(struct recorder *recorder);
 struct journal *recorder_journal(struct recorder *recorder); /* NULL: none is open */
 /* Why runs are not recorded though they should be; NULL: they are, or need not be. */
 const char *recorder_error(const struct recorder *recorder);

@@ -13,7 +13,8 @@ struct service;
 /* The engine stays the caller's and outlives it. */
 int service_new(struct engine *engine, struct service **ret, struct sbx_err *err);
 void service_free(struct service **service); /* sets NULL; takes a pointer to NULL */
-/* Before engine_free(): nothing is listened to any more. service_free() follows behind it. */
+/* Before engine_free(), and not from the loop: nothing is listened to any more, the journal is
+ * closed. service_free() follows behind it. */
 void service_close(struct service *service); /* takes NULL */
 
 struct engine *service_engine(const struct service *service);

@@ -116,8 +116,8 @@ static int show(const char *path, unsigned flags, struct sbx_err *err)
 static int show_journal(int journal, struct sbx_err *err)
 {
 	if (mkdir(TOP VIEW_JOURNAL, 0755) < 0 ||
-	    move_mount(journal, "", AT_FDCWD, TOP VIEW_JOURNAL,
-		       MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	    move_mount(journal, "", AT_FDCWD, TOP VIEW_JOURNAL, MOVE_MOUNT_F_EMPTY_PATH) <
+		    0)
 		return err_set(err, SBX_AT_ENGINE, errno, "mounting the journal");
 	return 0;
 }

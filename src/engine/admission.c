@@ -41,6 +41,7 @@ struct admission_ticket {
 	struct admission_ticket *next, *prev;
 	enum admission_kind kind;
 	uint64_t memory_bytes, since_us;
+	size_t bytes; /* of its request, while it waits */
 	unsigned passes;
 	bool admitted;
 	void (*fn)(void *arg);
@@ -53,6 +54,7 @@ struct admission {
 	struct admission_limits limits;
 	struct waiting_caller *turn; /* whose turn is next; NULL: nobody waits */
 	size_t callers, waiting, running, sessions;
+	size_t waiting_bytes;
 	uint64_t promised, promised_sessions;
 	double run_us; /* what a program took of late */
 };
@@ -255,6 +257,8 @@ static void dequeue(struct admission_ticket *t)
 	t->next = t->prev = NULL;
 	t->caller = NULL;
 	a->waiting--;
+	a->waiting_bytes -= t->bytes;
+	t->bytes = 0;
 	if (c->first)
 		return;
 	if (a->turn == c)
@@ -384,6 +388,21 @@ int admission_ask(struct admission *a, enum admission_kind kind, const char *cal
 	/* What waits for memory lets a smaller one pass. */
 	grant_soon(a);
 	*ret = t;
+	return 0;
+}
+
+int admission_weigh(struct admission_ticket *t, size_t bytes, struct sbx_err *err)
+{
+	struct admission *a = t->admission;
+
+	if (!t->caller)
+		return 0;
+	if (bytes > ADMISSION_WAITING_BYTES - a->waiting_bytes)
+		return err_set(err, SBX_AT_BUSY, EAGAIN,
+			       "requests of %u MiB wait already; try again in %u s",
+			       ADMISSION_WAITING_BYTES >> 20, admission_retry_after(a));
+	t->bytes += bytes;
+	a->waiting_bytes += bytes;
 	return 0;
 }
 

@@ -16,8 +16,9 @@ struct admission_ticket;
 
 #define ADMISSION_OVERHEAD_BYTES \
 	(8u << 20) /* of each jail: its init, page tables, our buffers */
-#define ADMISSION_EXECUTIONS_MAX 1024u /* an engine holds no more at a time */
-#define ADMISSION_CALLERS_MAX 4096u    /* that wait; more wait in one line */
+#define ADMISSION_EXECUTIONS_MAX 1024u       /* an engine holds no more at a time */
+#define ADMISSION_WAITING_BYTES (256u << 20) /* of the requests that wait, together */
+#define ADMISSION_CALLERS_MAX 4096u          /* that wait; more wait in one line */
 
 struct admission_limits {
 	uint32_t executions;   /* at once */
@@ -46,6 +47,10 @@ enum admission_kind {
 int admission_ask(struct admission *admission, enum admission_kind kind,
 		  const char *caller, uint64_t memory_bytes, void (*fn)(void *arg),
 		  void *arg, struct admission_ticket **ret, struct sbx_err *err);
+/* What waits holds its request, so long: 0, or -EAGAIN (BUSY) where all that wait would hold
+ * more than ADMISSION_WAITING_BYTES; then it is to be given up. One that does not wait
+ * weighs nothing. */
+int admission_weigh(struct admission_ticket *ticket, size_t bytes, struct sbx_err *err);
 /* It has ended, or waits no more. Sets NULL, takes a pointer to NULL. */
 void admission_done(struct admission_ticket **ticket);
 

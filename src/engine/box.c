@@ -20,6 +20,8 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
+#include "zygote/interpreter.h"
 
 #define SETUP_US 10000000u /* from taking a worker to its walls */
 #define COLLECT_US 500000u /* the init looks through what the program left */
@@ -76,18 +78,15 @@ void box_free(struct box **b)
 		stdio_free(&box->stdio);
 	for (int i = 0; i < 3; i++)
 		fd_close(&box->theirs[i]);
-	for (size_t i = 0; i < box->grant_count; i++)
-		call_forget(&box->grants[i].call);
+	grants_free(box);
 	if (box->worker)
 		pool_release(box->pool, &box->worker);
 	fail_calls(box);
-	fd_close(&box->peer_fd);
 	fd_close(&box->archive);
 	collect_free(&box->collect);
 	events_free(&box->between);
 	policy_clear(&box->policy);
 	buf_free(&box->given);
-	free(box->grants);
 	free(box->cwd);
 	free(box->python);
 	free(box);
@@ -613,13 +612,10 @@ static int copy_spec(struct box *box, const struct box_spec *spec, struct sbx_er
 		r = box->archive = box_archive(spec->files, spec->file_count);
 	if (r < 0)
 		return err_set(err, SBX_AT_ENGINE, -r, "the files of a request");
-	if (spec->peer_fd >= 0 &&
-	    (box->peer_fd = fcntl(spec->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
-		return err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
 	return 0;
 }
 
-static int prepare(struct box *box, struct sbx_err *err)
+static int prepare(struct box *box, const struct box_spec *spec, struct sbx_err *err)
 {
 	const char *python = box->policy.python;
 	int r;
@@ -638,12 +634,14 @@ static int prepare(struct box *box, struct sbx_err *err)
 			"5.14; `sandbox doctor` says what is missing");
 	if (!python || !python[0])
 		python = engine_default_python(box->engine, err);
+	else if (box->engine->host.hello.root && spec->peer_fd >= 0)
+		interpreter_admit(&box->engine->host, python, spec->peer_fd);
 	if (!python)
 		return -ENOENT;
 	box->python = strdup(python);
 	if (!box->python)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
-	return grants_resolve(box, err);
+	return grants_resolve(box, spec, err);
 }
 
 /* Only now: a pool that nobody takes from may be given up at any time. */
@@ -676,14 +674,13 @@ int box_new(struct engine *engine, const struct box_spec *spec,
 	box->owner = *owner;
 	box->running = spec->running;
 	box->session = !spec->running;
-	box->peer_fd = box->archive = box->theirs[0] = box->theirs[1] = box->theirs[2] =
-		-1;
+	box->archive = box->theirs[0] = box->theirs[1] = box->theirs[2] = -1;
 	box->calls_end = &box->calls;
 	box->collects = !box->session;
 	box->contents = spec->running && spec->running->sink.file;
 	r = copy_spec(box, spec, err);
 	if (r == 0)
-		r = prepare(box, err);
+		r = prepare(box, spec, err);
 	if (r == 0)
 		r = admission_ask(engine->admission,
 				  box->session ? ADMISSION_SESSION : ADMISSION_RUN,

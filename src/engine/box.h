@@ -23,6 +23,7 @@ enum box_state { BOX_QUEUED, BOX_SETUP, BOX_STARTING, BOX_OPEN, BOX_ENDING };
 
 struct grant {
 	char path[4096]; /* real */
+	uint32_t number; /* the broker's; 0: none */
 	bool writable;
 	struct call *call; /* opening it, where the jailer does */
 };
@@ -48,7 +49,6 @@ struct box {
 
 	struct sbx_policy policy;
 	char *cwd, *python;
-	int peer_fd;
 	unsigned walls;
 	struct grant *grants;
 	size_t grant_count;
@@ -66,14 +66,14 @@ struct box {
 	struct stdio stdio;
 	struct meter meter;
 	struct notify *notify;
-	struct network *network; /* with network_access */
+	struct network *network;             /* with network_access */
 	struct box_call *calls, **calls_end; /* about files, in their order */
 
 	struct loop_timer *timer;     /* set-up, then the end's patience */
 	struct loop_timer *now_timer; /* ended(), from the loop */
 	enum outcome_stop stop;
 	struct sbx_err fault;
-	bool started; /* the worker said so: a program may have run */
+	bool started;      /* the worker said so: a program may have run */
 	uint64_t ended_us; /* when it was told to end, or its worker had ended */
 	bool exited, gone;
 	int wait_status;
@@ -90,8 +90,14 @@ struct box_spec {
 	const char *cwd; /* NULL: none */
 	const struct execution_file *files;
 	size_t file_count;
+	/* Whose rights its grants are opened with: as of struct execution_request. */
 	int peer_fd;
-	const char *caller; /* whose turn it is; NULL: the starter */
+	bool remote;
+	const struct execution_offer *offers;
+	size_t offer_count;
+	struct box
+		*after; /* of the same session: its grants are taken over; NULL: none */
+	const char *caller;        /* whose turn it is; NULL: the starter */
 	struct execution *running; /* the one program; NULL: of a session */
 };
 
@@ -132,9 +138,10 @@ void box_usage(void *arg, const struct meter_usage *usage); /* a sample */
 /* Limits, grants, streams and the seal; the answers of the init come to setup_answered(),
  * which sends the walls' description after the last. */
 int setup_begin(struct box *box, struct sbx_err *err);
+/* A request to the init that setup_answered() counts; the last one is the seal. */
+int setup_ask(struct box *box, const struct init_request *request, int fd,
+	      struct sbx_err *err);
+int setup_seal(struct box *box, struct sbx_err *err);
 void setup_answered(struct box *box);
-
-/* ---- grants.c: what a policy's allowed_directories are here ---- */
-int grants_resolve(struct box *box, struct sbx_err *err);
 
 #endif

@@ -210,12 +210,11 @@ int collect_begin(struct loop *loop, struct worker *worker,
 		  const struct collect_asked *asked, void (*fn)(void *arg), void *arg,
 		  struct collect **ret)
 {
-	const struct init_request request = {
-		.op = INIT_COLLECT,
-		.flags = (asked->contents ? COLLECT_CONTENTS : 0) |
-			 (asked->live ? COLLECT_LIVE : 0),
-		.since_ns = asked->since_ns
-	};
+	const struct init_request request = { .op = INIT_COLLECT,
+					      .flags = (asked->contents ? COLLECT_CONTENTS
+									: 0) |
+						       (asked->live ? COLLECT_LIVE : 0),
+					      .since_ns = asked->since_ns };
 	struct collect *c = calloc(1, sizeof(*c));
 	_cleanup_fd_ int far = -1;
 	int pair[2], r;
@@ -281,10 +280,10 @@ static json_t *describe(const struct collected *file)
 /* It was there, and nobody has touched it since. */
 static bool is_known(const struct collect *known, const struct collected *file)
 {
-	const struct collected *old =
-		known && known->ended && known->count > 0
-			? bsearch(file, known->files, known->count, sizeof(*file), by_path)
-			: NULL;
+	const struct collected *old = known && known->ended && known->count > 0
+					      ? bsearch(file, known->files, known->count,
+							sizeof(*file), by_path)
+					      : NULL;
 
 	return old && old->inode == file->inode && old->size == file->size &&
 	       old->changed_ns == file->changed_ns &&

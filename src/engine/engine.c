@@ -20,6 +20,7 @@
 #include "jail/filter.h"
 #include "jail/walls.h"
 #include "net/dial.h"
+#include "zygote/groups.h"
 #include "zygote/interpreter.h"
 
 /* Without them there is no jail to put a program into. */
@@ -74,6 +75,7 @@ int engine_new(struct loop *loop, int broker_fd, int mover_fd, struct engine **r
 	r = host_begin(&engine->host, loop, broker_fd, mover_fd, err);
 	if (r < 0) {
 		admission_free(&engine->admission);
+		groups_free(&engine->host.groups);
 		free(engine);
 		return r;
 	}
@@ -110,6 +112,8 @@ void engine_free(struct engine **e)
 	admission_free(&engine->admission);
 	traffic_free(&engine->traffic);
 	resolver_free(&engine->resolver);
+	groups_free(&engine->host.groups);
+	interpreter_forget(&engine->host);
 	call_queue_free(&engine->host.mover);
 	buf_free(&engine->host.zygote_filter);
 	free(engine);

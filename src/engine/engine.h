@@ -60,6 +60,10 @@ struct execution_file {
 	size_t len;
 };
 
+struct execution_offer {
+	uint32_t number;  /* the broker's */
+	const char *path; /* real */
+};
 struct execution_request {
 	const struct sbx_policy *policy; /* checked; copied */
 	const char *code; /* copied; UTF-8 without NUL, checked by engine_submit */
@@ -72,7 +76,14 @@ struct execution_request {
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
-	int peer_fd; /* a socket whose peer is the caller (SO_PEERCRED), or -1: the engine's starter */
+	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
+	/* He came over TCP, and has no rights here: the door has checked that what he is granted
+	 * is grantable. Started as root the broker opens nothing else for him. */
+	bool remote;
+	/* Without one, started as root: what the command opened for allowed_directories, in
+	 * order. Copied. */
+	const struct execution_offer *offers;
+	size_t offer_count;
 	bool hold_start; /* set up everything, but start it only after execution_start() */
 	/* In which it has its turn, under the session's policy, with the session's cwd;
 	 * files are put into its /work. NULL: a jail of its own. */
@@ -93,13 +104,13 @@ void execution_stdin_close(struct execution *execution);
  * reads too slowly. */
 void execution_hold_output(struct execution *execution, bool hold);
 void execution_cancel(
-	struct execution *execution);          /* status "killed"; done() still comes */
+	struct execution *execution); /* status "killed"; done() still comes */
 void execution_start(struct execution *execution); /* with hold_start */
 /* Before execution_start(): ends it as fault, or as refused. */
 void execution_fail(struct execution *execution, const struct sbx_err *err);
-void execution_conclude(struct execution *execution); /* after outcome(); once */
+void execution_conclude(struct execution *execution);  /* after outcome(); once */
 void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
-void engine_cancel_all(struct engine *engine); /* execution_cancel() of each */
+void engine_cancel_all(struct engine *engine);         /* execution_cancel() of each */
 const char *execution_id(const struct execution *execution);
 
 /* When it came to what (loop_now_us()); 0: it has not. Also from done(). */

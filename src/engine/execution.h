@@ -36,9 +36,9 @@ struct execution {
 	int input;                /* its end of stdin, until it is sent */
 
 	bool look_asked, look_due; /* the program's one last look */
-	bool answered;             /* in a session: it said that it is over, its worker lives */
+	bool answered; /* in a session: it said that it is over, its worker lives */
 	struct events events;
-	struct loop_timer *timer; /* deadline; interrupts; what it left */
+	struct loop_timer *timer;     /* deadline; interrupts; what it left */
 	struct loop_timer *now_timer; /* work that must not be done in a callback */
 	uint64_t submitted_us, taken_us, started_us, ended_us, grace_until_us;
 	uint64_t began_ns; /* by the clock of files' times */
@@ -64,6 +64,9 @@ void execution_fault_with(struct execution *x, enum sbx_stage stage, int errnum,
 			  const char *what);
 void execution_finish_soon(struct execution *x); /* done() comes from the loop */
 void execution_release(struct execution *x);
+
+/* ---- verdict.c ---- */
+void verdict_reach(struct execution *x); /* and hands it over; frees it */
 
 /* ---- its box tells ---- */
 void execution_opened(struct execution *x);

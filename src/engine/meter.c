@@ -59,7 +59,8 @@ static void derive(struct meter *m)
 	keep_peak(&m->usage.memory_peak_bytes, all->memory_bytes, all->memory_peak_bytes,
 		  before->memory_peak_bytes);
 	m->usage.processes = all->processes;
-	keep_peak(&processes, all->processes, all->processes_peak, before->processes_peak);
+	keep_peak(&processes, all->processes, all->processes_peak,
+		  before->processes_peak);
 	m->usage.processes_peak = (uint32_t)processes;
 	m->usage.cpu_us = all->cpu_us - before->cpu_us;
 	m->usage.written_bytes = all->written_bytes - before->written_bytes;

@@ -279,9 +279,8 @@ static enum sbx_status reported(const struct outcome_facts *f, const char *outco
 	if (!outcome || (strcmp(outcome, "exit") == 0 && code != 0)) {
 		(void)snprintf(text, sizeof(text), "%d", (int)(code & 0xff));
 		*ret_error = outcome ? make_error("SystemExit", text)
-				     : make_error("Error", f->done_error
-								   ? f->done_error
-								   : "no report");
+				     : make_error("Error", f->done_error ? f->done_error
+									 : "no report");
 		return SBX_ERROR;
 	}
 	*ret_error = json_null();

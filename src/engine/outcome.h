@@ -26,8 +26,8 @@ struct outcome_facts {
 	struct sbx_err fault;   /* with STOP_FAULT */
 	const json_t *done;     /* the program's own report (a claim), or NULL */
 	const char *done_error; /* why the report was not readable, or NULL */
-	bool lives;             /* of a session: the report is there, its worker goes on */
-	bool exited;            /* wait_status is known */
+	bool lives;  /* of a session: the report is there, its worker goes on */
+	bool exited; /* wait_status is known */
 	int wait_status;
 	/* of the kernel */
 	uint64_t oom_kills, memory_refused, processes_refused;

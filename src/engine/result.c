@@ -167,10 +167,10 @@ json_t *result_make(const struct result_parts *p)
 				  p->session ? json_string(p->session) : json_null());
 	(void)json_object_set_new(result, "execution_count",
 				  p->count ? json_integer(p->count) : json_null());
-	(void)json_object_set_new(result, "session_ended",
-				  p->session_ended
-					  ? outcome_text(p->session_ended,
-							 strlen(p->session_ended))
-					  : json_null());
+	(void)json_object_set_new(
+		result, "session_ended",
+		p->session_ended
+			? outcome_text(p->session_ended, strlen(p->session_ended))
+			: json_null());
 	return result;
 }

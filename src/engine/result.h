@@ -21,12 +21,12 @@ struct result_parts {
 	uint64_t files_omitted;
 	uint64_t wall_us;
 	struct network_usage network;
-	unsigned walls;          /* WALL_* that stood; 0: the program never started */
-	const char *limits;      /* "cgroup2", "cgroup1" or "rlimit+supervised" */
-	const char *python;      /* resolved path */
-	uint32_t python_version; /* PY_VERSION_HEX, 0: not known */
-	const char *session;     /* its id; NULL: none */
-	uint32_t count;          /* in the session */
+	unsigned walls;            /* WALL_* that stood; 0: the program never started */
+	const char *limits;        /* "cgroup2", "cgroup1" or "rlimit+supervised" */
+	const char *python;        /* resolved path */
+	uint32_t python_version;   /* PY_VERSION_HEX, 0: not known */
+	const char *session;       /* its id; NULL: none */
+	uint32_t count;            /* in the session */
 	const char *session_ended; /* why, or NULL */
 };
 /* {"python", "version", "preload"}. New reference. */

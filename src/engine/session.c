@@ -46,7 +46,8 @@ const char *session_why(const struct session *s)
 		return NULL;
 	if (s->why[0])
 		return s->why;
-	if (box->stop == STOP_MEMORY || (box->has_meter && box->meter.usage.oom_kills > 0))
+	if (box->stop == STOP_MEMORY ||
+	    (box->has_meter && box->meter.usage.oom_kills > 0))
 		return "it was ended at its memory limit";
 	if (box->stop == STOP_FAULT)
 		return box->fault.msg[0] ? box->fault.msg : "its jail failed";
@@ -223,7 +224,6 @@ static void session_free(struct session *s)
 	box_free(&s->box);
 	collect_free(&s->known);
 	policy_clear(&s->policy);
-	fd_close(&s->peer_fd);
 	fd_close(&s->carried);
 	free(s->cwd);
 	free(s);
@@ -240,7 +240,7 @@ static void carry_one(void *arg, const char *path, const char *data, size_t len)
 		fd_close(&s->carried);
 }
 
-static int make_box(struct session *s, const struct execution_file *files, size_t count,
+static int make_box(struct session *s, const struct session_request *request,
 		    struct box **ret, struct sbx_err *err);
 
 static void begin_again(struct session *s)
@@ -250,7 +250,7 @@ static void begin_again(struct session *s)
 
 	s->carried = box_archive(NULL, 0);
 	collect_contents(old->collect, NULL, carry_one, s);
-	if (make_box(s, NULL, 0, &box, &err) < 0) {
+	if (make_box(s, NULL, &box, &err) < 0) {
 		s->restarting = false;
 		session_says(s, err.msg);
 		return;
@@ -341,8 +341,8 @@ static void on_turn(void *arg)
 void session_turn_soon(struct session *s)
 {
 	if (!s->now_timer)
-		(void)loop_timer_at(s->engine->loop, &s->now_timer, loop_now_us(), on_turn,
-				    s);
+		(void)loop_timer_at(s->engine->loop, &s->now_timer, loop_now_us(),
+				    on_turn, s);
 }
 
 static void on_carried(void *arg, const struct sbx_err *err, int fd, uint64_t size)
@@ -391,19 +391,23 @@ static void on_answered(void *arg, const char *data, size_t len)
 	inspect_answered(arg, data, len);
 }
 
-static int make_box(struct session *s, const struct execution_file *files, size_t count,
+/* request: NULL for a session that begins again. */
+static int make_box(struct session *s, const struct session_request *request,
 		    struct box **ret, struct sbx_err *err)
 {
-	const struct box_owner owner = { .opened = on_opened,
-					 .ended = on_ended,
-					 .answered = on_answered,
-					 .arg = s };
-	const struct box_spec spec = { .policy = &s->policy,
-				       .cwd = s->cwd,
-				       .files = files,
-				       .file_count = count,
-				       .peer_fd = s->peer_fd };
+	const struct box_owner owner = {
+		.opened = on_opened, .ended = on_ended, .answered = on_answered, .arg = s
+	};
+	struct box_spec spec = {
+		.policy = &s->policy, .cwd = s->cwd, .peer_fd = -1, .after = s->box
+	};
 
+	if (request) {
+		spec.files = request->files;
+		spec.file_count = request->file_count;
+		spec.peer_fd = request->peer_fd;
+		spec.remote = request->remote;
+	}
 	return box_new(s->engine, &spec, &owner, ret, err);
 }
 
@@ -426,7 +430,7 @@ int session_new(struct engine *engine, const struct session_request *request,
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "a session");
 	s->engine = engine;
 	s->last = &s->first;
-	s->peer_fd = s->carried = -1;
+	s->carried = -1;
 	s->created_s = s->used_s = time(NULL);
 	s->idle_timeout_s = request->idle_timeout_s ? request->idle_timeout_s
 						    : engine->session_idle_s;
@@ -435,11 +439,8 @@ int session_new(struct engine *engine, const struct session_request *request,
 	if (policy_copy(&s->policy, request->policy) < 0 || (request->cwd && !s->cwd) ||
 	    engine_new_id(s->id) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "a session");
-	if (r == 0 && request->peer_fd >= 0 &&
-	    (s->peer_fd = fcntl(request->peer_fd, F_DUPFD_CLOEXEC, 0)) < 0)
-		r = err_set(err, SBX_AT_ENGINE, errno, "the caller's socket");
 	if (r == 0)
-		r = make_box(s, request->files, request->file_count, &s->box, err);
+		r = make_box(s, request, &s->box, err);
 	if (r < 0) {
 		session_free(s);
 		return r;
@@ -499,8 +500,8 @@ struct session *engine_session(struct engine *engine, const char *id)
 	return NULL;
 }
 
-void engine_sessions(struct engine *engine, void (*fn)(void *arg, struct session *session),
-		     void *arg)
+void engine_sessions(struct engine *engine,
+		     void (*fn)(void *arg, struct session *session), void *arg)
 {
 	for (struct session *s = engine->sessions; s; s = s->next)
 		fn(arg, s);
@@ -533,10 +534,10 @@ json_t *session_describe(struct session *s)
 	if (box->has_meter && box->state == BOX_OPEN)
 		meter_read(&box->meter);
 	return json_pack(
-		"{s:s,s:s,s:o,s:o,s:I,s:I,s:o,s:o,s:I}", "id", s->id, "state", state_of(s),
-		"created_at", timestamp(s->created_s), "used_at", timestamp(s->used_s),
-		"executions", (json_int_t)s->count, "idle_timeout_s",
-		(json_int_t)s->idle_timeout_s, "policy",
+		"{s:s,s:s,s:o,s:o,s:I,s:I,s:o,s:o,s:I}", "id", s->id, "state",
+		state_of(s), "created_at", timestamp(s->created_s), "used_at",
+		timestamp(s->used_s), "executions", (json_int_t)s->count,
+		"idle_timeout_s", (json_int_t)s->idle_timeout_s, "policy",
 		policy_to_json_redacted(&s->policy), "template",
 		result_template(&s->policy, box->python,
 				template ? template_python_version(template) : 0),

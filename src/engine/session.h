@@ -14,10 +14,12 @@
 
 struct session_request {
 	const struct sbx_policy *policy; /* checked; copied */
-	const char *cwd;                 /* as of an execution */
+	const char *
+		cwd; /* this, and whose rights grants are opened with: as of an execution */
 	const struct execution_file *files;
 	size_t file_count;
 	int peer_fd;
+	bool remote;
 	uint32_t idle_timeout_s; /* 0: the engine's */
 };
 
@@ -46,8 +48,8 @@ const struct sbx_policy *session_policy(const struct session *session);
 void *session_arg(const struct session *session); /* of its session_events */
 struct session *engine_session(struct engine *engine, const char *id); /* or NULL */
 /* fn is called for each; it may not end one. */
-void engine_sessions(struct engine *engine, void (*fn)(void *arg, struct session *session),
-		     void *arg);
+void engine_sessions(struct engine *engine,
+		     void (*fn)(void *arg, struct session *session), void *arg);
 /* New reference: {"id", "state": "starting" | "idle" | "busy" | "ended", "created_at",
  * "used_at", "executions", "idle_timeout_s", "policy", "template", "memory_bytes"}. */
 json_t *session_describe(struct session *session);
@@ -59,8 +61,8 @@ typedef void (*session_fn)(void *arg, json_t *answer, const struct sbx_err *err)
 /* "variables", args NULL: {"variables": [{"name", "type", "size", "preview"}]}.
  * "complete", args {"code", "cursor"}: {"matches": [..], "start": n, "end": n}, in
  * characters. Of an idle session only, else BUSY. Claims, bounded. */
-int session_inspect(struct session *session, const char *what, json_t *args, session_fn fn,
-		    void *arg, struct sbx_err *err);
+int session_inspect(struct session *session, const char *what, json_t *args,
+		    session_fn fn, void *arg, struct sbx_err *err);
 /* Files in /work, whatever is running. path: plain and relative, any bytes but NUL. */
 int session_file_put(struct session *session, const char *path, const void *data,
 		     size_t len, session_fn fn, void *arg,

@@ -80,11 +80,11 @@ static json_t *clean_variables(const json_t *claim)
 		if (i >= ITEMS_MAX || !json_is_string(json_object_get(item, "name")))
 			continue;
 		(void)json_array_append_new(
-			list, json_pack("{s:o,s:o,s:o,s:o}", "name", text_of(item, "name"),
-					"type", text_of(item, "type"), "size",
-					json_is_integer(size) ? json_incref(size)
-							      : json_null(),
-					"preview", text_of(item, "preview")));
+			list,
+			json_pack("{s:o,s:o,s:o,s:o}", "name", text_of(item, "name"),
+				  "type", text_of(item, "type"), "size",
+				  json_is_integer(size) ? json_incref(size) : json_null(),
+				  "preview", text_of(item, "preview")));
 	}
 	return json_pack("{s:o}", "variables", list);
 }
@@ -117,9 +117,8 @@ void inspect_answered(struct session *s, const char *data, size_t len)
 		return;
 	claim = outcome_parse(data, len, &why);
 	if (claim)
-		answer = s->inspection.complete
-				 ? clean_matches(claim, s->inspection.end)
-				 : clean_variables(claim);
+		answer = s->inspection.complete ? clean_matches(claim, s->inspection.end)
+						: clean_variables(claim);
 	if (!answer)
 		(void)err_set(&err, SBX_AT_WORKER, 0, "the session's answer: %s",
 			      why ? why : "no memory");
@@ -148,9 +147,11 @@ static int take_args(const json_t *args, struct session *s, const char **ret_tex
 	const char *text = json_string_value(code);
 	size_t len = json_string_length(code), at;
 
-	if (!text || (cursor && (!json_is_integer(cursor) || json_integer_value(cursor) < 0)))
-		return err_set(err, SBX_AT_USAGE, 0,
-			       "\"code\" has to be a string, \"cursor\" a position in it");
+	if (!text ||
+	    (cursor && (!json_is_integer(cursor) || json_integer_value(cursor) < 0)))
+		return err_set(
+			err, SBX_AT_USAGE, 0,
+			"\"code\" has to be a string, \"cursor\" a position in it");
 	at = cursor ? offset_of(text, len, (size_t)json_integer_value(cursor)) : len;
 	s->inspection.end = 0;
 	for (size_t i = 0; i < at; i++)
@@ -186,7 +187,8 @@ int session_inspect(struct session *s, const char *what, json_t *args, session_f
 		r = loop_timer_at(s->engine->loop, &s->inspection.timer,
 				  loop_now_us() + ASK_US, on_ask_late, s);
 	if (r == 0)
-		r = worker_send(s->box->worker, WORKER_ASK, message.data, message.len, -1);
+		r = worker_send(s->box->worker, WORKER_ASK, message.data, message.len,
+				-1);
 	if (r < 0) {
 		loop_timer_cancel(&s->inspection.timer);
 		return err_set(err, SBX_AT_WORKER, -r, "a question to the session");
@@ -250,8 +252,8 @@ static void call_free(struct session_file *call)
 }
 
 /* Takes answer, and fd. */
-static void call_over(struct session_file *call, json_t *answer, const struct sbx_err *err,
-		      int fd, uint64_t size)
+static void call_over(struct session_file *call, json_t *answer,
+		      const struct sbx_err *err, int fd, uint64_t size)
 {
 	const struct session_file copy = *call;
 	bool quiet = call->session->quiet;

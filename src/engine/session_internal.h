@@ -17,7 +17,6 @@ struct session {
 	char why[160]; /* it ended, "": nobody said */
 	struct sbx_policy policy;
 	char *cwd;
-	int peer_fd;
 	struct box *box; /* never NULL but while it is made */
 	uint32_t idle_timeout_s, count, pace_ms;
 	time_t created_s, used_s;

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "engine/execution.h"
+#include "engine/grants.h"
 
 static uint64_t memory_bytes(const struct box *box)
 {
@@ -136,8 +137,8 @@ static void begin_worker(struct box *box)
 		execution_begin(box->running);
 }
 
-static int ask_init(struct box *box, const struct init_request *request, int fd,
-		    struct sbx_err *err)
+int setup_ask(struct box *box, const struct init_request *request, int fd,
+	      struct sbx_err *err)
 {
 	int r = worker_init_request(box->worker, request, fd);
 
@@ -147,7 +148,7 @@ static int ask_init(struct box *box, const struct init_request *request, int fd,
 	return 0;
 }
 
-static int seal(struct box *box, struct sbx_err *err)
+int setup_seal(struct box *box, struct sbx_err *err)
 {
 	struct init_request request = { .op = INIT_SEAL };
 	bool supervised = box_supervised(box);
@@ -161,110 +162,15 @@ static int seal(struct box *box, struct sbx_err *err)
 		request.sample_ms = METER_FIRST_MS;
 	}
 	box->sealed_sent = true;
-	return ask_init(box, &request, -1, err);
-}
-
-static int place_grant(struct box *box, const struct grant *grant, int tree,
-		       struct sbx_err *err)
-{
-	struct init_request *request = calloc(1, sizeof(*request));
-	int r;
-
-	if (!request)
-		return err_set(err, SBX_AT_ENGINE, ENOMEM, "grant");
-	request->op = INIT_GRANT;
-	memcpy(request->path, grant->path, strlen(grant->path) + 1);
-	r = ask_init(box, request, tree, err);
-	free(request);
-	return r;
+	return setup_ask(box, &request, -1, err);
 }
 
 static int put_files(struct box *box, struct sbx_err *err)
 {
 	const struct init_request request = { .op = INIT_FILES };
-	int r = ask_init(box, &request, box->archive, err);
+	int r = setup_ask(box, &request, box->archive, err);
 
 	fd_close(&box->archive);
-	return r;
-}
-
-static unsigned tree_flags(const struct box *box, const struct grant *grant)
-{
-	return TREE_ANY | (grant->writable ? TREE_WRITABLE : 0) |
-	       (box->policy.degraded == POLICY_ALLOW ? TREE_PLAIN : 0) |
-	       (box->policy.allow_subprocess ? TREE_EXEC : 0);
-}
-
-static void on_tree(void *arg, const void *reply, int fd)
-{
-	struct box *box = arg;
-	const struct jailer_reply *r = reply;
-	struct grant *grant = NULL;
-	struct sbx_err err = { 0 };
-	bool more = false;
-
-	/* They are answered in order. */
-	for (size_t i = 0; i < box->grant_count; i++)
-		if (box->grants[i].call) {
-			if (grant)
-				more = true;
-			else
-				grant = &box->grants[i];
-		}
-	/* It is freed behind us, whatever becomes of the run. */
-	if (grant)
-		grant->call = NULL;
-	if (!grant || box->state != BOX_SETUP) {
-		fd_close(&fd);
-		return;
-	}
-	if (r->err.stage != SBX_AT_NONE) {
-		err = r->err;
-		if (err.stage != SBX_AT_WALL)
-			err.stage = SBX_AT_GRANT;
-		(void)snprintf(err.field, sizeof(err.field), "allowed_directories");
-		fd_close(&fd);
-		box_fault(box, &err);
-		return;
-	}
-	if (place_grant(box, grant, fd, &err) < 0 || (!more && seal(box, &err) < 0))
-		box_fault(box, &err);
-	fd_close(&fd);
-}
-
-/* Opens what the policy grants, with the caller's rights, and puts it into the jail. */
-static int open_grants(struct box *box, struct sbx_err *err)
-{
-	struct host *host = &box->engine->host;
-	struct template *template = worker_template(box->worker);
-	struct broker_request request = { .op = BROKER_OPEN_TREE };
-	struct broker_reply reply;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < box->grant_count; i++) {
-		struct grant *grant = &box->grants[i];
-		_cleanup_fd_ int tree = -1;
-
-		if (!host->hello.root) {
-			r = template_open_tree(template, grant->path,
-					       tree_flags(box, grant), on_tree, box,
-					       &grant->call);
-			if (r < 0)
-				return err_set(err, SBX_AT_GRANT, -r, "%.200s",
-					       grant->path);
-			continue;
-		}
-		request.index = template_span(template);
-		request.uid_index = worker_uid_index(box->worker);
-		request.tree_flags = tree_flags(box, grant) | TREE_IDMAP;
-		memcpy(request.path, grant->path, strlen(grant->path) + 1);
-		r = host_call(host, &request, box->peer_fd, &reply, &tree, err);
-		if (r == 0)
-			r = place_grant(box, grant, tree, err);
-		else if (err->field[0] == '\0')
-			(void)snprintf(err->field, sizeof(err->field),
-				       "allowed_directories");
-	}
 	return r;
 }
 
@@ -274,18 +180,18 @@ static int set_limits(struct box *box, struct sbx_err *err)
 	uint32_t index = worker_serial(box->worker);
 	int r;
 
-	meter_begin(&box->meter, box->engine->loop, group, index, worker_pidfd(box->worker),
-		    box_usage, box);
+	meter_begin(&box->meter, box->engine->loop, group, index,
+		    worker_pidfd(box->worker), box_usage, box);
 	box->has_meter = true;
 	if (group->version == CGROUP_NONE)
 		return 0;
-	r = cgroup_set_memory(group, index, box->meter.base_memory_bytes + memory_bytes(box),
-			      err);
+	r = cgroup_set_memory(group, index,
+			      box->meter.base_memory_bytes + memory_bytes(box), err);
 	if (r == 0)
 		r = cgroup_set_cpu(group, index, box->policy.max_cpu_percent, err);
 	if (r == 0)
-		r = cgroup_set_processes(group, index, (uint32_t)box->policy.max_processes,
-					 err);
+		r = cgroup_set_processes(group, index,
+					 (uint32_t)box->policy.max_processes, err);
 	return r;
 }
 
@@ -295,17 +201,18 @@ static int begin_network(struct box *box, struct sbx_err *err)
 	int r = network_new(box->engine, &box->policy, box_network_event, box,
 			    &box->network, err);
 
-	return r < 0 ? r : ask_init(box, &request, -1, err);
+	return r < 0 ? r : setup_ask(box, &request, -1, err);
 }
 
 int setup_begin(struct box *box, struct sbx_err *err)
 {
 	const struct execution *x = box->running;
 	struct stdio_events events;
-	struct init_request disk = { .op = INIT_DISK,
-				     .disk_bytes = (uint64_t)box->policy.max_disk_mb << 20,
-				     .disk_inodes = (uint64_t)box->policy.max_disk_mb *
-						    INODES_PER_MB };
+	struct init_request disk = {
+		.op = INIT_DISK,
+		.disk_bytes = (uint64_t)box->policy.max_disk_mb << 20,
+		.disk_inodes = (uint64_t)box->policy.max_disk_mb * INODES_PER_MB
+	};
 	int r;
 
 	box_streams(box, &events);
@@ -323,21 +230,22 @@ int setup_begin(struct box *box, struct sbx_err *err)
 	else
 		stdio_rest(&box->stdio);
 	if (disk.disk_bytes != WORKER_DISK_BYTES)
-		r = ask_init(box, &disk, -1, err);
+		r = setup_ask(box, &disk, -1, err);
 	if (r == 0 && box->archive >= 0)
 		r = put_files(box, err);
 	if (r == 0 && box->policy.network_access)
 		r = begin_network(box, err);
 	if (r == 0 && box->grant_count > 0)
-		r = open_grants(box, err);
+		r = grants_open(box, err);
 	/* Rootless grants are opened by the jailer; the last answer seals. */
 	if (r == 0 && (box->grant_count == 0 || box->engine->host.hello.root))
-		r = seal(box, err);
+		r = setup_seal(box, err);
 	return r;
 }
 
 void setup_answered(struct box *box)
 {
-	if (box->answers > 0 && --box->answers == 0 && box->state == BOX_SETUP && box->sealed_sent)
+	if (box->answers > 0 && --box->answers == 0 && box->state == BOX_SETUP &&
+	    box->sealed_sent)
 		begin_worker(box);
 }

@@ -116,10 +116,23 @@ static int make_box(struct execution *x, const struct execution_request *request
 				       .files = request->files,
 				       .file_count = request->file_count,
 				       .peer_fd = request->peer_fd,
+				       .remote = request->remote,
+				       .offers = request->offers,
+				       .offer_count = request->offer_count,
 				       .caller = request->caller,
 				       .running = x };
 
 	return box_new(x->engine, &spec, &owner, &x->box, err);
+}
+
+/* What a request holds while it waits. */
+static size_t weight_of(const struct execution_request *request)
+{
+	size_t sum = request->code_len + request->stdin_len;
+
+	for (size_t i = 0; i < request->file_count; i++)
+		sum += request->files[i].len;
+	return sum;
 }
 
 int engine_submit(struct engine *engine, const struct execution_request *request,
@@ -149,6 +162,8 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	if (r == 0)
 		r = x->session ? session_queue(x->session, x, err)
 			       : make_box(x, request, err);
+	if (r == 0 && x->box && x->box->ticket)
+		r = admission_weigh(x->box->ticket, weight_of(request), err);
 	if (r < 0 && err->stage == SBX_AT_WALL) {
 		/* A verdict, not a refusal: the result says WallMissing. */
 		x->fault = *err;

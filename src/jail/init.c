@@ -377,7 +377,7 @@ static uint64_t pause_us(struct init *init, uint64_t wait_us)
 	init->rest_cpu_us = cpu;
 	init->rest_at_us = now;
 	init->rest_us = init->sample_ms || !quiet ? 0
-			: init->rest_us	  ? init->rest_us * 2
+			: init->rest_us           ? init->rest_us * 2
 						  : wait_us;
 	if (init->rest_us > REST_US)
 		init->rest_us = REST_US;

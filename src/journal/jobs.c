@@ -380,7 +380,8 @@ static int put_listed(struct rows *rows, struct job *job, int64_t execution,
 		};
 		const struct left_file *left = job->live->left;
 
-		if (!path.data)
+		/* One whose name is not UTF-8 is told of by its contents only. */
+		if (!path.data || json_object_get(file, "path_bytes"))
 			continue;
 		while (left && strcmp(left->path, path.data) != 0)
 			left = left->next;

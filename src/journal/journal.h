@@ -25,7 +25,7 @@ enum journal_durability {
 #define JOURNAL_KEEP_BYTES (2ull << 30)
 #define JOURNAL_INLINE_MAX 4096u        /* longer values lie in objects/ */
 #define JOURNAL_FILES_BYTES (64u << 20) /* kept of what one run left */
-#define JOURNAL_REDACT_MAX 64u
+#define JOURNAL_REDACT_MAX 256u
 
 struct journal_options {
 	const char *dir; /* exists */

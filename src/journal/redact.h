@@ -14,7 +14,7 @@ struct redact;
 #define REDACT_PATTERN_MAX 256u
 #define REDACT_PATTERN_MIN 4u /* shorter ones would eat every text */
 #define REDACT_RUN_MAX 256u
-#define REDACT_MASK "[redacted]"
+#define REDACT_MASK "***"
 
 /* A pattern is a text to be found as it is, in which "*" stands for up to REDACT_RUN_MAX
  * characters of A-Z a-z 0-9 _ - . + / = (as many as there are). *ret is NULL without patterns,

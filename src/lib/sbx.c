@@ -27,6 +27,7 @@
 #include "daemon/door.h"
 #include "daemon/request.h"
 #include "lib/internal.h"
+#include "lib/offer.h"
 #include "zygote/messages.h"
 
 #define STARTED_MAX 256u
@@ -59,6 +60,7 @@ struct run {
 	struct sbx_err *err;
 	size_t under_way; /* bytes of stdin */
 	bool stdin_open, cancelled, ended;
+	uint32_t first_offer, offers; /* lib/offer.h */
 	char path[DOOR_PATH_MAX + 1]; /* of the file that comes, "": none */
 	struct buf file;
 	uint64_t file_size, file_bytes; /* this one's, and of all before it */
@@ -274,17 +276,26 @@ static int queue_frame(struct sbx *box, uint32_t type, const void *data, size_t 
 	return r;
 }
 
-static int queue_run(struct sbx *box, const struct sbx_request *request,
-		     struct sbx_err *err)
+static int queue_run(struct run *run)
 {
+	struct sbx *box = run->box;
+	struct sbx_err *err = run->err;
+	_cleanup_buf_ struct buf grants = { 0 };
 	json_t *object = json_object();
 	char *text = NULL;
 	size_t len;
 	int r;
 
-	r = object ? fill(object, request, box->template) : -ENOMEM;
-	if (r == 0)
+	r = object ? fill(object, run->request, box->template) : -ENOMEM;
+	if (r == 0) {
+		r = offer_request(&box->spawned, object, &grants, &run->first_offer,
+				  &run->offers, err);
+		if (r < 0) {
+			json_decref(object);
+			return r;
+		}
 		text = json_dumps(object, JSON_COMPACT);
+	}
 	json_decref(object);
 	if (!text)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "the request");
@@ -293,7 +304,9 @@ static int queue_run(struct sbx *box, const struct sbx_request *request,
 		r = err_set(err, SBX_AT_USAGE, 0,
 			    "the request is longer than %u MiB once it is JSON",
 			    REQUEST_MAX >> 20);
-	else
+	else if (grants.len > 0)
+		r = queue_frame(box, DOOR_GRANTS, grants.data, grants.len);
+	if (r == 0)
 		r = queue_frame(box, DOOR_RUN, text, len);
 	free(text);
 	return r == -ENOMEM || r == -EMSGSIZE
@@ -637,11 +650,12 @@ static int run_locked(struct run *run)
 	if (box->broken)
 		return err_set(run->err, SBX_AT_ENGINE, EPIPE,
 			       "this sandbox's engine is gone");
-	r = queue_run(box, run->request, run->err);
+	r = queue_run(run);
 	if (r < 0)
 		return r;
 	while (r == 0 && !run->ended)
 		r = step(run);
+	offer_withdraw(&box->spawned, run->first_offer, run->offers);
 	if (!run->ended)
 		r = explain(r, run->err);
 	/* The engine has stopped answering, or speaks when it is not its turn: nobody

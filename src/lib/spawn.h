@@ -12,11 +12,14 @@ struct spawned {
 	int lifeline; /* closing it ends broker, engine and everything they started */
 	int door;     /* the command's end of the inside door, a stream; -1 without one */
 	struct broker_hello hello;
+	uint32_t next_offer; /* lib/offer.h */
+	char python[1024];   /* the last that was offered */
 };
 struct spawn_options {
 	const char
 		*binary; /* NULL for this executable's own file (/proc/self/exe; libsbx in
 			     * another program: SANDBOX_BIN, else `sandbox` on PATH) */
+	bool reader;     /* of the journal only: no program can be run */
 	bool door;       /* make one */
 	const int *listeners; /* listening sockets for HTTP; stay the caller's */
 	size_t listener_count;

@@ -168,6 +168,16 @@ struct policy_grant {
 	bool writable;
 };
 int policy_grant_parse(const char *item, struct policy_grant *ret, struct sbx_err *err);
+#define POLICY_GRANTS_MAX 64u
+/* The path that it names for a caller in cwd (absolute, or NULL: none). */
+int policy_grant_join(const struct policy_grant *grant, const char *cwd, char ret[4096],
+		      struct sbx_err *err);
+/* Whether the real path is one that a jail can have beside its own. 0 or -errno. */
+int policy_grant_place(const char *real, struct sbx_err *err);
+/* Whether named leads to real without symbolic links. 0 or -errno. */
+int policy_grant_links(const char *named, const char *real, struct sbx_err *err);
+/* "... cannot be granted". -errnum. */
+int policy_grant_refused(const char *named, int errnum, struct sbx_err *err);
 
 /* By components; the root contains relative ones. */
 bool policy_path_within(const char *path, const char *above);

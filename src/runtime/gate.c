@@ -39,8 +39,8 @@ static struct {
 		*allow_subprocess;
 	long import_name; /* the opcode, -1 where unknown */
 	/* from the request */
-	PyObject *filenames; /* a set: of the program, or of a session's programs */
-	PyObject *import_module;     /* importlib's own */
+	PyObject *filenames;     /* a set: of the program, or of a session's programs */
+	PyObject *import_module; /* importlib's own */
 	const char *modules, *files; /* words, each with its NUL */
 	size_t modules_len, files_len;
 	uint32_t flags;

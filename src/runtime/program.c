@@ -20,9 +20,6 @@
 
 #include "runtime/json.h"
 
-/* The tree of a program as Python objects takes hundreds of bytes a token: beyond this
- * only its last line can be an expression whose value is the result. */
-#define AST_SOURCE_MAX (64 << 10)
 /* Address space for reporting a MemoryError: not touched, so that nothing is charged for
  * it, and mapped before RLIMIT_DATA is set from what the worker has. */
 #define RESERVE_BYTES (4u << 20)
@@ -31,17 +28,15 @@
 #define CODE_COROUTINE 0x80 /* inspect.CO_COROUTINE */
 
 static struct {
-	PyObject *compile, *builtins;
-	PyObject *expr, *expression; /* classes of _ast */
-	PyObject *string_io;
-	PyObject *linecache; /* its cache, a dict */
+	PyObject *builtins;
 	PyObject *gc_collect, *exit_handlers;
 	PyObject *signal, *on_interrupt; /* of _signal */
-	long only_ast, future_flags, await_flag;
-	PyObject *main;    /* the module */
-	PyObject *globals; /* borrowed of it */
+	PyObject *main;                  /* the module */
+	PyObject *globals;               /* borrowed of it */
 	void *reserve;
 } have;
+
+static bool in_session; /* a program may await outside of a function */
 
 PyObject *program_globals(void)
 {
@@ -50,36 +45,11 @@ PyObject *program_globals(void)
 
 /* ---- ahead of the request ---- */
 
-static PyObject *take(const char *module, const char *name)
+PyObject *program_take(const char *module, const char *name)
 {
 	_cleanup_py_ PyObject *from = PyImport_ImportModule(module);
 
 	return from ? PyObject_GetAttrString(from, name) : NULL;
-}
-
-/* The compiler's flags of all `from __future__` imports, which the second half of a
- * program inherits. */
-static int find_future_flags(void)
-{
-	_cleanup_py_ PyObject *future = PyImport_ImportModule("__future__");
-	_cleanup_py_ PyObject *names = future ? PyObject_GetAttrString(
-							future, "all_feature_names")
-					      : NULL;
-	Py_ssize_t i, count = names ? PySequence_Size(names) : -1;
-
-	for (i = 0; i < count; i++) {
-		_cleanup_py_ PyObject *name = PySequence_GetItem(names, i);
-		_cleanup_py_ PyObject *feature = name ? PyObject_GetAttr(future, name)
-						      : NULL;
-		_cleanup_py_ PyObject *flag = feature ? PyObject_GetAttrString(
-								feature, "compiler_flag")
-						      : NULL;
-
-		if (!flag)
-			return -1;
-		have.future_flags |= PyLong_AsLong(flag);
-	}
-	return count < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
 /* -i is how the zygote was started, and no business of the program's. */
@@ -127,189 +97,19 @@ static PyObject *new_main(void)
 	return module;
 }
 
-/* ---- compile ---- */
-
-static bool in_session; /* a program may await outside of a function */
-
-static PyObject *compile_as(PyObject *source, PyObject *filename, const char *mode,
-			    long flags)
-{
-	return PyObject_CallFunction(have.compile, "OOsli", source, filename, mode,
-				     in_session ? flags | have.await_flag : flags, 1);
-}
-
-static long future_of(PyObject *code)
-{
-	_cleanup_py_ PyObject *flags = PyObject_GetAttrString(code, "co_flags");
-	long value = flags ? PyLong_AsLong(flags) : 0;
-
-	PyErr_Clear();
-	return value & have.future_flags;
-}
-
-/* Splits the last statement off where it is an expression. *ret_last stays NULL where it
- * is not. */
-static int compile_small(PyObject *source, PyObject *filename, PyObject **ret_body,
-			 PyObject **ret_last)
-{
-	_cleanup_py_ PyObject *tree = compile_as(source, filename, "exec", have.only_ast);
-	_cleanup_py_ PyObject *body = tree ? PyObject_GetAttrString(tree, "body") : NULL;
-	_cleanup_py_ PyObject *value = NULL, *expression = NULL, *code = NULL;
-	Py_ssize_t count = body ? PyList_Size(body) : -1;
-	PyObject *last;
-	int is_expression = 0;
-
-	if (count < 0)
-		return -1;
-	if (count > 0) {
-		last = PyList_GetItem(body, count - 1);
-		is_expression = PyObject_IsInstance(last, have.expr);
-		value = is_expression > 0 ? PyObject_GetAttrString(last, "value") : NULL;
-	}
-	if (is_expression < 0 || (is_expression && !value))
-		return -1;
-	if (value && PyList_SetSlice(body, count - 1, count, NULL) < 0)
-		return -1;
-	code = compile_as(tree, filename, "exec", 0);
-	if (!code)
-		return -1;
-	if (value) {
-		expression = PyObject_CallFunctionObjArgs(have.expression, value, NULL);
-		*ret_last = expression ? compile_as(expression, filename, "eval",
-						    future_of(code))
-				       : NULL;
-		if (!*ret_last)
-			return -1;
-	}
-	*ret_body = code;
-	code = NULL;
-	return 0;
-}
-
-/* The last line that is neither blank, a comment, nor indented, if it compiles as an
- * expression by itself and what is above it by itself as well. Blank lines stand for what
- * is above, so that line numbers are right. */
-static void split_large(PyObject *source, PyObject *filename, PyObject **ret_body,
-			PyObject **ret_last)
-{
-	Py_ssize_t len = 0, at, start = 0, lines = 0, i;
-	const char *text = PyUnicode_AsUTF8AndSize(source, &len);
-	_cleanup_py_ PyObject *above = NULL, *code = NULL, *below = NULL;
-	char *padded;
-
-	for (at = text ? len : 0; at > 0; at = start) {
-		for (start = at - 1; start > 0 && text[start - 1] != '\n'; start--)
-			;
-		if (!strchr("\r\n#", text[start]))
-			break;
-	}
-	if (at == 0 || start == 0 || strchr(" \t\f)]}", text[start]))
-		goto none;
-	for (i = 0; i < start; i++)
-		lines += text[i] == '\n';
-	padded = malloc((size_t)(lines + len - start));
-	if (!padded)
-		goto none;
-	memset(padded, '\n', (size_t)lines);
-	memcpy(padded + lines, text + start, (size_t)(len - start));
-	below = PyUnicode_DecodeUTF8(padded, lines + len - start, "strict");
-	free(padded);
-	above = PyUnicode_DecodeUTF8(text, start, "strict");
-	code = above && below ? compile_as(above, filename, "exec", 0) : NULL;
-	*ret_last = code ? compile_as(below, filename, "eval", future_of(code)) : NULL;
-	if (*ret_last) {
-		*ret_body = code;
-		code = NULL;
-	}
-none:
-	PyErr_Clear();
-}
-
-static int compile_program(PyObject *source, PyObject *filename, PyObject **ret_body,
-			   PyObject **ret_last)
-{
-	if (PyUnicode_GetLength(source) <= AST_SOURCE_MAX)
-		return compile_small(source, filename, ret_body, ret_last);
-	split_large(source, filename, ret_body, ret_last);
-	if (!*ret_body)
-		*ret_body = compile_as(source, filename, "exec", 0);
-	return *ret_body ? 0 : -1;
-}
-
-/* The lines for linecache, as it would have read them from a file. */
-static int remember_source(PyObject *source, PyObject *filename)
-{
-	_cleanup_py_ PyObject *file = PyObject_CallFunction(have.string_io, "OO", source,
-							    Py_None);
-	_cleanup_py_ PyObject *lines = file ? PyObject_CallMethod(file, "readlines", NULL)
-					    : NULL;
-	_cleanup_py_ PyObject *entry = NULL, *ended = NULL;
-	Py_ssize_t count = lines ? PyList_Size(lines) : -1;
-
-	if (count > 0) {
-		PyObject *last = PyList_GetItem(lines, count - 1);
-		Py_ssize_t len = PyUnicode_GetLength(last);
-
-		if (len > 0 && PyUnicode_ReadChar(last, len - 1) != '\n') {
-			ended = PyUnicode_FromFormat("%U\n", last);
-			if (!ended || PyList_SetItem(lines, count - 1, ended) < 0)
-				return -1;
-			ended = NULL; /* stolen */
-		}
-	}
-	entry = count >= 0 ? Py_BuildValue("nOOO", PyUnicode_GetLength(source), Py_None,
-					   lines, filename)
-			   : NULL;
-	return entry ? PyDict_SetItem(have.linecache, filename, entry) : -1;
-}
-
-/* The compiler looks for the faulty line in a file of that name; there is none. */
-static void mend_syntax_error(PyObject *error, PyObject *filename)
-{
-	_cleanup_py_ PyObject *text = PyObject_GetAttrString(error, "text");
-	_cleanup_py_ PyObject *line = PyObject_GetAttrString(error, "lineno");
-	_cleanup_py_ PyObject *file = PyObject_GetAttrString(error, "filename");
-	PyObject *entry = PyDict_GetItem(have.linecache, filename);
-	PyObject *lines = entry ? PyTuple_GetItem(entry, 2) : NULL;
-	long number = line && PyLong_Check(line) ? PyLong_AsLong(line) : 0;
-
-	if (text == Py_None && file && lines &&
-	    PyObject_RichCompareBool(file, filename, Py_EQ) == 1 && number > 0 &&
-	    number <= PyList_Size(lines))
-		(void)PyObject_SetAttrString(error, "text",
-					     PyList_GetItem(lines, number - 1));
-	PyErr_Clear();
-}
-
 /* ---- init ---- */
 
 int program_init(void)
 {
-	_cleanup_py_ PyObject *only_ast = NULL, *main_module = NULL, *await_flag = NULL;
+	_cleanup_py_ PyObject *main_module = NULL;
 
 	have.builtins = PyImport_ImportModule("builtins");
-	have.compile = take("builtins", "compile");
-	have.expr = take("_ast", "Expr");
-	have.expression = take("_ast", "Expression");
-	only_ast = take("_ast", "PyCF_ONLY_AST");
-	await_flag = take("_ast", "PyCF_ALLOW_TOP_LEVEL_AWAIT");
-	have.string_io = take("_io", "StringIO");
-	have.linecache = take("linecache", "cache");
-	have.gc_collect = take("gc", "collect");
-	have.exit_handlers = take("atexit", "_run_exitfuncs");
-	have.signal = take("_signal", "signal");
-	have.on_interrupt = take("_signal", "default_int_handler");
-	if (!have.builtins || !have.compile || !have.expr || !have.expression ||
-	    !only_ast || !await_flag || !have.string_io || !have.linecache ||
-	    !have.gc_collect || !have.exit_handlers || !have.signal || !have.on_interrupt)
-		return -1;
-	if (!PyDict_Check(have.linecache)) {
-		PyErr_SetString(PyExc_TypeError, "linecache.cache is not a dict");
-		return -1;
-	}
-	have.only_ast = PyLong_AsLong(only_ast);
-	have.await_flag = PyLong_AsLong(await_flag);
-	if (PyErr_Occurred() || find_future_flags() < 0 || hide_interactive() < 0 ||
+	have.gc_collect = program_take("gc", "collect");
+	have.exit_handlers = program_take("atexit", "_run_exitfuncs");
+	have.signal = program_take("_signal", "signal");
+	have.on_interrupt = program_take("_signal", "default_int_handler");
+	if (!have.builtins || !have.gc_collect || !have.exit_handlers || !have.signal ||
+	    !have.on_interrupt || compile_init() < 0 || hide_interactive() < 0 ||
 	    session_init() < 0)
 		return -1;
 	/* In place of the one that held boot.h's names; each worker makes another. */
@@ -317,12 +117,12 @@ int program_init(void)
 	return main_module ? 0 : -1;
 }
 
-static int set_variable(PyObject *environ, const char *name, const char *value)
+static int set_variable(PyObject *variables, const char *name, const char *value)
 {
 	_cleanup_py_ PyObject *key = PyUnicode_FromString(name);
 	_cleanup_py_ PyObject *text = PyUnicode_FromString(value);
 
-	return key && text ? PyObject_SetItem(environ, key, text) : -1;
+	return key && text ? PyObject_SetItem(variables, key, text) : -1;
 }
 
 int program_environ(const struct program *program)
@@ -342,7 +142,7 @@ int program_environ(const struct program *program)
 		"MKL_NUM_THREADS",
 		"NUMEXPR_NUM_THREADS",
 	};
-	_cleanup_py_ PyObject *environ_map = take("os", "environ");
+	_cleanup_py_ PyObject *environ_map = program_take("os", "environ");
 	_cleanup_py_ PyObject *cleared = environ_map ? PyObject_CallMethod(environ_map,
 									   "clear", NULL)
 						     : NULL;
@@ -576,7 +376,7 @@ static void judge_exception(struct verdict *verdict, PyObject *filename)
 	if (PyErr_GivenExceptionMatches(value, PyExc_KeyboardInterrupt))
 		verdict->exit_code = EXIT_INTERRUPTED;
 	if (PyErr_GivenExceptionMatches(value, PyExc_SyntaxError))
-		mend_syntax_error(value, filename);
+		compile_mend_error(value, filename);
 	verdict->trace = trace_format(value);
 	PyErr_Clear();
 	print_error(verdict);
@@ -730,7 +530,7 @@ static int begin(const struct program *program)
 	/* Once is enough for a session. */
 	if (program->cell.count <= 1 && add_directory(program) < 0)
 		return -1;
-	return remember_source(program->source, program->filename);
+	return compile_remember(program->source, program->filename);
 }
 
 /* Compiles and runs: 0 with *ret_last the last expression's value or NULL; -1 with the
@@ -739,8 +539,8 @@ static int execute(const struct program *program, PyObject **ret_last)
 {
 	_cleanup_py_ PyObject *body = NULL, *last = NULL, *ran = NULL;
 
-	if (begin(program) < 0 ||
-	    compile_program(program->source, program->filename, &body, &last) < 0)
+	if (begin(program) < 0 || compile_program(program->source, program->filename,
+						  in_session, &body, &last) < 0)
 		return -1;
 	ran = evaluate(body);
 	if (!ran)
@@ -828,7 +628,7 @@ static int rehearse(void)
 	Py_CLEAR(verdict.value);
 	(void)stdio_flush();
 	drop_main();
-	return PyDict_DelItem(have.linecache, filename);
+	return compile_forget(filename);
 }
 
 /* The engine ignores SIGINT, and so does an interpreter that is started below it. */

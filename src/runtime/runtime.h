@@ -82,7 +82,18 @@ int program_environ(const struct program *program); /* 0 or -1 with exception */
 int program_run(const struct program *program, struct json *done);
 /* Its very end: threads, atexit, flush. Returns the exit code, or another one. */
 int program_finish(int exit_code);
-PyObject *program_globals(void); /* borrowed: the namespace of __main__ */
+PyObject *program_take(const char *module,
+		       const char *name); /* an attribute; NULL with exception */
+PyObject *program_globals(void);          /* borrowed: the namespace of __main__ */
+
+/* ---- compile.c: a program's text into code ---- */
+int compile_init(void); /* zygote. 0 or -1 with exception */
+/* *ret_last stays NULL where the last statement is no expression. 0 or -1 with exception. */
+int compile_program(PyObject *source, PyObject *filename, bool may_await,
+		    PyObject **ret_body, PyObject **ret_last);
+int compile_remember(PyObject *source, PyObject *filename); /* its lines, for linecache */
+int compile_forget(PyObject *filename);
+void compile_mend_error(PyObject *error, PyObject *filename); /* its line's text */
 
 /* ---- session.c: what a session's programs have besides, and what is asked of it ---- */
 int session_init(void);  /* zygote. 0 or -1 with exception */
@@ -93,6 +104,7 @@ void session_leave(const struct program *program, PyObject *value); /* Out, _; o
  * reference or NULL with exception. */
 PyObject *session_await(PyObject *coroutine);
 void session_answer(uint32_t what, const char *text, size_t len, struct json *answer);
+
 /* ---- display.c: what a program shows, docs/displays.md ---- */
 /* Zygote, after the preload: the builtin display() and what imports look at. 0 or -1
  * with exception. */
@@ -109,13 +121,13 @@ void display_forget(void); /* the value and its repr */
 /* ---- stdio.c ---- */
 int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
 int stdio_open_input(void); /* sys.stdin anew: descriptor 0 is another file now */
-bool stdio_flush(void); /* false: something could not be written. Clears exceptions */
+bool stdio_flush(void);     /* false: something could not be written. Clears exceptions */
 void stdio_error_text(
 	PyObject *text); /* to sys.stderr, else to descriptor 2. Never raises */
 
 /* ---- gate.c: the polite refusals ---- */
 int gate_install(const struct program *program); /* 0 or -1 with exception */
-int gate_admit(const struct program *program); /* the same, before each program */
+int gate_admit(const struct program *program);   /* the same, before each program */
 bool gate_raised(PyObject *exception);           /* an ImportError of ours */
 long gate_program_line(void); /* of the innermost frame of the program, 0: none */
 

@@ -16,7 +16,7 @@
 #define KEPT_MAX 1000L /* values in Out, as IPython keeps them */
 #define VARIABLES_MAX 500
 #define MATCHES_MAX 500
-#define PREVIEW_MAX 200u   /* bytes */
+#define PREVIEW_MAX 200u /* bytes */
 #define PREVIEW_ITEMS 10
 #define PREVIEW_ITEM_MAX 60
 #define PATH_MAX_PARTS 16
@@ -179,12 +179,13 @@ static bool is_array(PyObject *value)
 {
 	_cleanup_py_ PyObject *from = PyObject_GetAttrString((PyObject *)Py_TYPE(value),
 							     "__module__");
-	const char *text = from && PyUnicode_Check(from) ? PyUnicode_AsUTF8AndSize(from,
-										   NULL)
-							 : NULL;
+	const char *text = from && PyUnicode_Check(from)
+				   ? PyUnicode_AsUTF8AndSize(from, NULL)
+				   : NULL;
 
 	PyErr_Clear();
-	return text && (strncmp(text, "numpy", 5) == 0 || strncmp(text, "pandas.", 7) == 0);
+	return text &&
+	       (strncmp(text, "numpy", 5) == 0 || strncmp(text, "pandas.", 7) == 0);
 }
 
 static void add_text(struct json *out, PyObject *text, size_t max)
@@ -226,7 +227,7 @@ static void add_items(struct json *out, PyObject *value)
 	Py_ssize_t at = 0;
 	int count = 0;
 
-	json_lit(out, PyList_CheckExact(value)	  ? "["
+	json_lit(out, PyList_CheckExact(value)    ? "["
 		      : PyTuple_CheckExact(value) ? "("
 						  : "{");
 	while (out->len < PREVIEW_MAX) {
@@ -252,7 +253,7 @@ static void add_items(struct json *out, PyObject *value)
 		}
 		add_item(out, item);
 	}
-	json_lit(out, PyList_CheckExact(value)	  ? "]"
+	json_lit(out, PyList_CheckExact(value)    ? "]"
 		      : PyTuple_CheckExact(value) ? ")"
 						  : "}");
 	PyErr_Clear();
@@ -301,7 +302,8 @@ static void write_variable(struct json *answer, const char *name, PyObject *valu
 	json_lit(answer, "{\"name\":");
 	json_text_cut(answer, name, strlen(name), 256);
 	json_lit(answer, ",\"type\":");
-	json_text_cut(answer, text ? text : "object", strlen(text ? text : "object"), 256);
+	json_text_cut(answer, text ? text : "object", strlen(text ? text : "object"),
+		      256);
 	json_lit(answer, ",\"size\":");
 	if (size >= 0)
 		json_long(answer, size);
@@ -320,7 +322,8 @@ static void variables(struct json *answer)
 	int count = 0;
 
 	json_lit(answer, "{\"variables\":[");
-	while (globals && count < VARIABLES_MAX && PyDict_Next(globals, &at, &key, &value)) {
+	while (globals && count < VARIABLES_MAX &&
+	       PyDict_Next(globals, &at, &key, &value)) {
 		const char *name = PyUnicode_CheckExact(key)
 					   ? PyUnicode_AsUTF8AndSize(key, NULL)
 					   : NULL;

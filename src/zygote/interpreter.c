@@ -17,6 +17,9 @@
 #include "base/fd.h"
 #include "zygote/interpreter.h"
 
+#define KNOWN_MAX 16
+#define KNOWN_US 10000000u /* a venv may have changed since */
+
 static bool beneath(const char *path, const char *top)
 {
 	size_t len = strlen(top);
@@ -123,21 +126,24 @@ static bool config_value(const char *text, const char *key, char *ret, size_t si
 static int add_venv(struct host *host, struct interpreter *in, const char *venv,
 		    const char *shown_as, struct sbx_err *err)
 {
-	_cleanup_fd_ int dir = -1;
+	_cleanup_fd_ int file = -1;
 	_cleanup_free_ char *text = NULL;
-	char home[1024], real[4096], path[2048], target[2048];
+	char home[1024], real[4096], path[2048], target[2048], link[64];
 	size_t len;
 	int r;
 
-	if (host_open(host, venv, 0, &dir, NULL) < 0 ||
-	    fd_read_file(dir, "pyvenv.cfg", 65536, &text, &len) < 0)
+	if ((size_t)snprintf(path, sizeof(path), "%s/pyvenv.cfg", venv) >= sizeof(path) ||
+	    host_open(host, path, TREE_FILE, &file, NULL) < 0)
+		return 0;
+	/* A mount's descriptor is O_PATH: opened once more to be read. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
+	if (fd_read_file(AT_FDCWD, link, 65536, &text, &len) < 0)
 		return 0;
 	r = add_prefix(host, in, venv, shown_as, err);
 	if (r < 0)
 		return r;
-	if ((size_t)snprintf(path, sizeof(path), "%s/pyvenv.cfg", venv) >= sizeof(path) ||
-	    (size_t)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as) >=
-		    sizeof(target))
+	if ((size_t)snprintf(target, sizeof(target), "%s/pyvenv.cfg", shown_as) >=
+	    sizeof(target))
 		return err_set(err, SBX_AT_INTERPRETER, ENAMETOOLONG,
 			       "the interpreter's venv");
 	r = add_tree(in, path, target, true, err);
@@ -155,8 +161,8 @@ static int add_venv(struct host *host, struct interpreter *in, const char *venv,
 	return r;
 }
 
-int interpreter_find(struct host *host, const char *python, struct interpreter *ret,
-		     struct sbx_err *err)
+static int find(struct host *host, const char *python, struct interpreter *ret,
+		struct sbx_err *err)
 {
 	char real[4096], above[4096], shown_as[1024];
 	_cleanup_fd_ int fd = -1;
@@ -194,6 +200,87 @@ int interpreter_find(struct host *host, const char *python, struct interpreter *
 	parent_of(above);
 	parent_of(above);
 	return add_prefix(host, ret, above, above, err);
+}
+
+/* ---- those that a caller may read and not everybody ---- */
+
+struct known {
+	struct known *next;
+	uint64_t at_us;
+	struct interpreter found;
+};
+
+int interpreter_find(struct host *host, const char *python, struct interpreter *ret,
+		     struct sbx_err *err)
+{
+	for (const struct known *known = host->known; known; known = known->next)
+		if (strcmp(known->found.argv0, python) == 0) {
+			*ret = known->found;
+			return 0;
+		}
+	return find(host, python, ret, err);
+}
+
+int interpreter_each(const struct interpreter *in,
+		     int (*fn)(void *arg, const char *path, bool is_file), void *arg)
+{
+	int r = fn(arg, in->file, true);
+
+	for (size_t i = 0; r == 0 && i < in->tree_count; i++)
+		r = fn(arg, in->trees[i].path, in->trees[i].is_file);
+	return r;
+}
+
+static int open_once(void *arg, const char *path, bool is_file)
+{
+	_cleanup_fd_ int fd = -1;
+
+	return host_open(arg, path, is_file ? TREE_FILE : 0, &fd, NULL);
+}
+
+void interpreter_admit(struct host *host, const char *python, int caller_fd)
+{
+	struct known **at, *known;
+	uint64_t now = loop_now_us();
+	size_t count = 0;
+
+	for (at = &host->known; *at; at = &(*at)->next, count++)
+		if (strcmp((*at)->found.argv0, python) == 0)
+			break;
+	if (*at && now - (*at)->at_us < KNOWN_US)
+		return;
+	/* The last of a full list makes room. */
+	if (!*at && count == KNOWN_MAX)
+		for (at = &host->known; (*at)->next; at = &(*at)->next)
+			;
+	if ((known = *at)) {
+		*at = known->next;
+		free(known);
+	}
+	known = malloc(sizeof(*known));
+	if (!known)
+		return;
+	host->caller_fd = caller_fd;
+	/* Without success all is as it was: what starts the template says why it fails. */
+	if (find(host, python, &known->found, NULL) < 0 ||
+	    interpreter_each(&known->found, open_once, host) < 0) {
+		free(known);
+	} else {
+		known->at_us = now;
+		known->next = host->known;
+		host->known = known;
+	}
+	host->caller_fd = -1;
+}
+
+void interpreter_forget(struct host *host)
+{
+	while (host->known) {
+		struct known *known = host->known;
+
+		host->known = known->next;
+		free(known);
+	}
 }
 
 /* A number of a file's name such as python3.9 that is below 3.10; a name without one says

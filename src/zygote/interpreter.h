@@ -22,6 +22,14 @@ struct interpreter {
  * venv's base. Missing, no file or not executable: stage INTERPRETER. */
 int interpreter_find(struct host *host, const char *python, struct interpreter *ret,
 		     struct sbx_err *err);
+/* Every place that it is read from, by its real path; stops at what fn returns if not 0. */
+int interpreter_each(const struct interpreter *in,
+		     int (*fn)(void *arg, const char *path, bool is_file), void *arg);
+/* Started as root: looks for it with the rights of this caller (the broker's rules for
+ * OPEN_SHOWN), and remembers what was found, so that interpreter_find() finds it without
+ * him. Not found: nothing happens. */
+void interpreter_admit(struct host *host, const char *python, int caller_fd);
+void interpreter_forget(struct host *host); /* what was remembered */
 /* The default: /usr/bin/python3 if it is 3.10 or newer, else the first such on PATH that
  * a worker's uid can open. */
 int interpreter_default(struct host *host, char ret[1024], struct sbx_err *err);

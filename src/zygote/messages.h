@@ -4,6 +4,7 @@
  *
  *   engine -> broker   struct broker_request	broker answers struct broker_reply	in order, on two sockets:
  *						one for BROKER_CGROUP_ENTER, which can take 100 ms, one for the rest
+ *   command -> broker  struct broker_offer	not answered
  *   engine -> jailer   struct jailer_request	jailer answers struct jailer_reply	in order
  *   engine -> init     struct init_request	init sends struct init_report		any time
  *   engine -> zygote   struct zygote_request	zygote sends struct zygote_report	any time
@@ -32,30 +33,59 @@ enum broker_op {
 		1, /* fd: pidfd of a child of the engine in a new user namespace; index: template */
 	BROKER_CGROUP_ENTER =
 		2, /* fd: pidfd of a process of ours; index: jail whose cgroup it enters */
+	/* The others only where the engine was started as root; elsewhere it has the starter's
+	 * rights itself. "The caller" is the peer of a connection to one of our listening
+	 * unix sockets (fd); from others nothing follows but "anybody". */
+	BROKER_RESOLVE =
+		3, /* path: answers its realpath(3), as anybody sees it; as the caller if he is the
+			* starter's user; as the starter where the starter named it (OFFER_SHOWN) */
+	BROKER_OPEN_SHOWN =
+		4, /* path, tree_flags (EXEC, FILE): answers a detached read-only mount, never id-mapped;
+			* with the rights that BROKER_RESOLVE has. What the starter's user could open is
+			* open for later requests without him, too. */
+	BROKER_GRANT =
+		5, /* path, tree_flags (WRITABLE, EXEC, PLAIN): opens it with the caller's rights; without
+			* a caller only beneath what the starter named (OFFER_GRANTABLE). Answers the
+			* grant's number and real path. */
 	BROKER_OPEN_TREE =
-		3, /* path, tree_flags, index=template, uid_index; fd: a socket whose peer is the
-				  * caller (SO_PEERCRED), none: as the broker's own user. Answers a detached
-				  * mount. Only when started as root. */
-	BROKER_RESOLVE = 4, /* path: answers its realpath(3) */
+		6, /* grant, index: template, uid_index, tree_flags (not more than were granted): answers
+			* a detached mount of it, id-mapped to that worker */
+	BROKER_DROP = 7, /* grant: forget it */
 };
 #define TREE_WRITABLE 1u /* else read-only */
 #define TREE_EXEC 2u     /* else noexec; nosuid and nodev always */
 #define TREE_FILE 4u     /* path is a file, not a directory */
-#define TREE_IDMAP 8u /* the owner outside is WORKER uid_index of template index inside */
 #define TREE_ANY \
-	32u /* a file or a directory, and the caller has to have the rights to it */
+	32u /* JAILER_TREE: a file or a directory, and the starter has to have the rights to it */
 #define TREE_PLAIN \
-	64u /* with TREE_IDMAP: without the map where the file system has none */
+	64u /* without the id map where the file system has none, if it is read-only */
 struct broker_request {
 	uint32_t op, serial;
 	uint32_t index, uid_index;
-	uint32_t tree_flags, reserved;
-	char path[4096]; /* absolute, NUL-terminated */
+	uint32_t tree_flags, grant;
+	char path[4096]; /* absolute, zeroes behind it */
 };
 struct broker_reply {
 	uint32_t op, serial;
 	struct sbx_err err; /* stage NONE: done */
-	char path[4096];    /* BROKER_RESOLVE */
+	uint32_t grant;     /* BROKER_GRANT */
+	char path[4096];    /* BROKER_RESOLVE, BROKER_GRANT */
+};
+/* The command -> the broker, over the lifeline; in order, and before the request to the
+ * engine that needs it. Not answered. */
+enum offer_kind {
+	OFFER_GRANT =
+		1, /* fd: O_PATH, path: where it is; tree_flags: at most. grant: OFFERED and a
+			   * number; BROKER_OPEN_TREE takes it until it is withdrawn. */
+	OFFER_WITHDRAW = 2,  /* grant, and the count - 1 behind it */
+	OFFER_GRANTABLE = 3, /* fd: a directory, path, tree_flags: for callers over TCP */
+	OFFER_SHOWN =
+		4, /* path: what interpreters are read from though not everybody may */
+};
+#define OFFERED 0x80000000u
+struct broker_offer {
+	uint32_t kind, grant, count, tree_flags;
+	char path[4096];
 };
 /* The broker's first packet to the engine on the first socket, and to whoever started the
  * broker. */

@@ -17,9 +17,8 @@
 #include "base/fd.h"
 #include "base/kernel.h"
 #include "base/wire.h"
+#include "zygote/groups.h"
 #include "zygote/worker.h"
-
-#define REMOVE_TRIES 200u /* of a cgroup, 5 ms apart */
 
 /* A request that the init's socket has not taken yet. */
 struct waiting {
@@ -53,7 +52,6 @@ struct worker {
 	int out_fds[3];
 	size_t out_fd_count;
 	int in_fd; /* a descriptor that came with bytes not yet parsed */
-	unsigned remove_tries;
 	void (*released)(void *arg, struct worker *worker);
 	void *released_arg;
 	bool releasing;
@@ -738,20 +736,13 @@ static void finish(struct worker *w)
 	free(w);
 }
 
-/* A zombie that nobody has waited for yet, or the kernel's delayed work, keeps a group
- * busy for a moment. */
 static void remove_group(void *arg)
 {
 	struct worker *w = arg;
 
 	loop_timer_cancel(&w->timer);
-	if (w->has_cgroup && cgroup_remove(&w->host->hello.cgroup, w->serial) == -EBUSY &&
-	    w->remove_tries++ < REMOVE_TRIES) {
-		(void)cgroup_kill(&w->host->hello.cgroup, w->serial);
-		if (loop_timer_at(w->host->loop, &w->timer, loop_now_us() + 5000,
-				  remove_group, w) == 0)
-			return;
-	}
+	if (w->has_cgroup)
+		groups_remove(w->host->groups, w->serial);
 	finish(w);
 }
 
@@ -764,6 +755,8 @@ void worker_release(struct worker **worker,
 	if (!w || w->releasing)
 		return;
 	w->releasing = true;
+	/* Reports of the zygote may come after the init's end, and after the taker's. */
+	w->events = (struct worker_events){ 0 };
 	w->released = released;
 	w->released_arg = arg;
 	loop_timer_cancel(&w->timer);

@@ -404,7 +404,7 @@ for grant in grants:
     c.request('POST', '/v1/executions', json.dumps({'code': f"open('{path}/f').read()", 'policy': {'allow_file_operations': True,
               'allowed_directories': [grant]}}), {'Content-Type': 'application/json'})
     a = json.loads(c.getresponse().read())
-    print(a.get('result') or a['error']['name'] + ' ' + a['error'].get('message', ''))
+    print(a.get('result') or a['name'] + ' ' + a['detail'])
 """
     try:
         for _ in range(400):

@@ -292,6 +292,7 @@ def test_metrics_count(server: Server) -> None:
         assert grew(f"sandbox_execution_{name}_seconds_sum") > 0
     assert grew("sandbox_http_received_bytes_total") > 20 and grew("sandbox_http_sent_bytes_total") > 500
     assert any(name.startswith("sandbox_pool_waiting{") for name in after)
+    assert {"sandbox_sessions", "sandbox_admission_waiting", "sandbox_executions_running"} <= set(after)
     assert 'sandbox_build_info{version="0.1.0"}' in after
 
 

@@ -172,6 +172,20 @@ def test_tls(tmp_path) -> None:
             old.wrap_socket(sock)
 
 
+def test_a_line_for_each_request_and_no_secret(tmp_path) -> None:
+    (tmp_path / "sandbox.yaml").write_text("log_level: info\n")
+    with Tcp(tmp_path, "--config", str(tmp_path / "sandbox.yaml")) as server:
+        server.ask_tcp("POST", "/v1/executions", {"code": "'secret-code'"}, {"X": "secret-header"})
+        server.ask_tcp("GET", "/v1/secret-path", token=False)
+        server.await_line("status=401")
+        said = server.said()
+        line = next(line for line in said.splitlines() if "route=run" in line)
+        fields = dict(part.split("=", 1) for part in line.split(" ") if "=" in part)
+        assert fields["level"] == "info" and fields["what"] == "request" and fields["method"] == "POST"
+        assert fields["status"] == "200" and float(fields["ms"]) > 0 and int(fields["in"]) > 10 and int(fields["out"]) > 100
+        assert 'caller="token' in line and server.token not in said and "secret" not in said
+
+
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_a_short_hammer(server: Tcp) -> None:
     done = subprocess.run(["wrk", "-t2", "-c64", "-d1s", "-H", f"Authorization: Bearer {server.token}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import os
 import threading
 import time
 
@@ -483,3 +484,42 @@ def test_unknown_sessions(serve):
     assert serve.call("POST", "/v1/executions", {"session": "nope", "code": "1"})[0] == 404
     assert serve.call("POST", "/v1/sessions", {"code": "1"})[0] == 400
     assert serve.call("POST", "/v1/sessions", {"idle_timeout": 0})[0] == 400
+
+
+def test_cap(tmp_path):
+    config = tmp_path / "sandbox.yaml"
+    config.write_text("sessions:\n  max: 2\n")
+    with server.serving("--config", str(config)) as few:
+        first, second = few.session(**OPEN), few.session(**OPEN)
+        assert few.call("POST", "/v1/sessions", {})[0] == 429
+        assert second.value("1") == 1
+        first.end()
+        first.wait_for(None)
+        assert few.session(**OPEN).value("2") == 2
+
+
+def jails() -> dict[str, list[int]]:
+    """Processes by pid namespace, as far as we may look."""
+    found: dict[str, list[int]] = {}
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            try:
+                found.setdefault(os.readlink(f"/proc/{pid}/ns/pid"), []).append(int(pid))
+            except OSError:
+                pass
+    return found
+
+
+def test_ended_sessions_leave_nothing(make):
+    """INV-5: of an ended session's jail there is no process left, whatever it forked."""
+    before = jails()
+    session = make(max_processes=16)
+    session.run("import os, time\nfor _ in range(5):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)")
+    # The init, the worker and its children. The jail itself may have been waiting.
+    mine = [jail for jail, pids in jails().items() if len(pids) >= 7 > len(before.get(jail, []))]
+    if not mine:
+        pytest.skip("namespaces of other users' processes cannot be read here")
+    session.end()
+    session.wait_for(None)
+    time.sleep(0.1)
+    assert not set(mine) & set(jails())

@@ -127,6 +127,12 @@ static void step(void *arg)
 			json_decref(sample);
 		}
 		finish(x, json_pack("{s:s,s:i}", "status", "ok", "result", 7));
+	} else if (strcmp(x->code, "big") == 0) {
+		char *text = calloc(1, (8u << 20) + 1);
+
+		memset(text, 'x', 8u << 20);
+		finish(x, json_pack("{s:s,s:s}", "status", "ok", "stdout", text));
+		free(text);
 	} else if (strcmp(x->code, "stop") == 0) {
 		http_stop(*x->engine->http);
 		finish(x, json_pack("{s:s}", "status", "ok"));

@@ -161,6 +161,28 @@ static void test_queue_is_bounded(void **state)
 	assert_int_equal(order_count, 0);
 }
 
+static void test_what_waits_is_bounded_in_bytes(void **state)
+{
+	struct sbx_err err = { 0 };
+
+	(void)state;
+	limit(1, 10, 0);
+	assert_int_equal(ask_as(0, "a", ADMISSION_RUN, MB, NULL), 1);
+	assert_int_equal(admission_weigh(jobs[0].ticket, SIZE_MAX, NULL), 0);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(ask_as(i, "a", ADMISSION_RUN, MB, NULL), 0);
+		assert_int_equal(admission_weigh(jobs[i].ticket,
+						 ADMISSION_WAITING_BYTES / 2, NULL),
+				 0);
+	}
+	assert_int_equal(ask_as(3, "a", ADMISSION_RUN, MB, NULL), 0);
+	assert_int_equal(admission_weigh(jobs[3].ticket, 1, &err), -EAGAIN);
+	assert_int_equal(err.stage, SBX_AT_BUSY);
+	admission_done(&jobs[0].ticket); /* the first of them waits no more */
+	settle();
+	assert_int_equal(admission_weigh(jobs[3].ticket, 1, NULL), 0);
+}
+
 static void test_memory(void **state)
 {
 	struct sbx_err err = { 0 };
@@ -268,6 +290,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_places, begin, end),
 		cmocka_unit_test_setup_teardown(test_turns, begin, end),
 		cmocka_unit_test_setup_teardown(test_queue_is_bounded, begin, end),
+		cmocka_unit_test_setup_teardown(test_what_waits_is_bounded_in_bytes,
+						begin, end),
 		cmocka_unit_test_setup_teardown(test_memory, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_large_one_has_its_turn, begin,
 						end),

@@ -396,6 +396,44 @@ static void slow_callers_are_ended(void **state)
 	(void)close(wait);
 }
 
+static void an_answer_that_is_not_read_is_given_up(void **state)
+{
+	struct server *s = *state;
+	size_t whole = 0;
+	char part[65536];
+	int fd = dial(s);
+	ssize_t n;
+
+	post(fd, JSON, "{\"code\": \"big\"}");
+	(void)poll(NULL, 0, 3000);
+	while ((n = recv(fd, part, sizeof(part), 0)) > 0)
+		whole += (size_t)n;
+	assert_true(whole < (8u << 20));
+	(void)close(fd);
+	/* The control: one that is read. */
+	fd = dial(s);
+	post(fd, JSON, "{\"code\": \"big\"}");
+	expect(fd, 200, "xxxx");
+	(void)close(fd);
+}
+
+static void a_silent_event_stream_shows_that_it_lives(void **state)
+{
+	struct server *s = *state;
+	char line[256];
+	int fd = dial(s), comments = 0, events = 0;
+
+	post(fd, JSON "Accept: text/event-stream\r\n", "{\"code\": \"wait\"}");
+	while (comments < 3) {
+		(void)read_line(fd, line, sizeof(line));
+		comments += strcmp(line, ":\n") == 0;
+		events += strncmp(line, "event: ", 7) == 0;
+	}
+	assert_int_equal(events, 1);
+	(void)close(fd);
+	until(&s->engine.running, 0);
+}
+
 static void more_callers_than_connections(void **state)
 {
 	struct server *s = *state;
@@ -453,6 +491,8 @@ int main(void)
 		WITH_SERVER(stream_lines),
 		WITH_SERVER(slow_reader_holds_the_program),
 		WITH_SERVER(slow_callers_are_ended),
+		WITH_SERVER(an_answer_that_is_not_read_is_given_up),
+		WITH_SERVER(a_silent_event_stream_shows_that_it_lives),
 		WITH_SERVER(more_callers_than_connections),
 		WITH_SERVER(many_at_once_and_an_end_half_way),
 	};

@@ -25,7 +25,7 @@ static const char *const hosts[] = { "sandbox.example", "other.example:8443", NU
 static const char *const origins[] = { "https://page.example", NULL };
 static const char *const grantable[] = { "/srv/shared:ro", NULL };
 
-static int start_tcp_as(void **state, bool open)
+static struct server *prepare_tcp(bool open)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	socklen_t len = sizeof(s->tcp);
@@ -50,18 +50,19 @@ static int start_tcp_as(void **state, bool open)
 	s->listener = (struct http_listener){ .kind = HTTP_TCP,
 					      .open = open,
 					      .host = s->host };
-	*state = start_with(s);
-	return 0;
+	return s;
 }
 
 static int start_tcp(void **state)
 {
-	return start_tcp_as(state, false);
+	*state = start_with(prepare_tcp(false));
+	return 0;
 }
 
 static int start_open(void **state)
 {
-	return start_tcp_as(state, true);
+	*state = start_with(prepare_tcp(true));
+	return 0;
 }
 
 static int stop_tcp(void **state)
@@ -440,6 +441,123 @@ static void too_many_headers(void **state)
 	assert_int_equal(ask(s, "GET /", s->host, head, "", NULL, NULL), 400);
 }
 
+/* ---- another's interface ---- */
+
+static int say_json(struct exchange *ex, struct sbx_err *err)
+{
+	(void)err;
+	exchange_json(ex, 200,
+		      json_pack("{s:s,s:O}", "as", "json", "got", exchange_body(ex)));
+	return 0;
+}
+
+static int say_form(struct exchange *ex, struct sbx_err *err)
+{
+	(void)err;
+	exchange_json(ex, 200,
+		      json_pack("{s:s,s:O}", "as", "form", "got", exchange_body(ex)));
+	return 0;
+}
+
+static int say_bytes(struct exchange *ex, struct sbx_err *err)
+{
+	size_t len;
+
+	if (exchange_param(ex, "path")[0] == 'n')
+		return err_set_field(err, SBX_AT_USAGE, 0, "path", "no");
+	(void)exchange_bytes(ex, &len);
+	exchange_json(ex, 201,
+		      json_pack("{s:I,s:s}", "len", (json_int_t)len, "path",
+				exchange_param(ex, "path")));
+	return 0;
+}
+
+static const struct route_answer any_answer[] = { { 200, NULL, NULL, "x" }, { 0 } };
+static const struct route form_routes[] = {
+	{ .method = "POST",
+	  .pattern = "/execute",
+	  .handle = say_form,
+	  .body = BODY_FORM,
+	  .id = "f",
+	  .summary = "f",
+	  .answers = any_answer },
+};
+static const struct route json_routes[] = {
+	{ .method = "POST",
+	  .pattern = "/execute",
+	  .handle = say_json,
+	  .body = BODY_JSON,
+	  .id = "j",
+	  .summary = "j",
+	  .answers = any_answer },
+	{ .method = "PUT",
+	  .pattern = "/put/{path...}",
+	  .handle = say_bytes,
+	  .body = BODY_BYTES,
+	  .id = "b",
+	  .summary = "b",
+	  .answers = any_answer },
+};
+static const struct route_table form_door = {
+	.name = "form", .routes = form_routes, .count = 1, .loose = true
+};
+static const struct route_table json_door = {
+	.name = "json", .routes = json_routes, .count = 2, .door = "e2b"
+};
+static const struct route_table *const doors[] = { &form_door, &json_door, NULL };
+
+static int start_doors(void **state)
+{
+	struct server *s = prepare_tcp(true);
+
+	s->listener.tables = doors;
+	*state = start_with(s);
+	return 0;
+}
+
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+static void the_type_chooses_the_door(void **state)
+{
+	static const struct {
+		const char *line, *headers, *body, *part;
+		int status;
+	} cases[] = {
+		{ "POST /execute", JSON, "{\"a\": 1}",
+		  "{\"as\":\"json\",\"got\":{\"a\":1}}", 200 },
+		{ "POST /execute?x=1", FORM, "code=print%281%29%0A+x&b=&c",
+		  "{\"as\":\"form\",\"got\":{\"code\":\"print(1)\\n x\",\"b\":\"\",\"c\":\"\"}}",
+		  200 },
+		{ "POST /execute", FORM, "", "{\"as\":\"form\",\"got\":{}}", 200 },
+		{ "POST /execute", FORM, "a=1&a=2", "UsageError", 400 },
+		{ "POST /execute", FORM, "a=%00", "UsageError", 400 },
+		{ "POST /execute", FORM, "a=%ff", "UsageError", 400 },
+		{ "POST /execute", FORM, "a=%f", "UsageError", 400 },
+		{ "POST /execute?x=1", JSON, "{}", "UsageError", 400 },
+		{ "POST /execute", "Content-Type: text/plain\r\n", "{}",
+		  "UnsupportedMediaType", 415 },
+		{ "POST /execute", "", "{}", "UnsupportedMediaType", 415 },
+		{ "PUT /put/a%20b/c", "", "xyz", "{\"len\":3,\"path\":\"a b/c\"}", 201 },
+		{ "PUT /put/no", "", "xyz", "\"field\":\"path\"", 400 },
+		{ "PUT /put/", "", "xyz", "NotFound", 404 },
+		{ "PUT /put/a//b", "", "xyz", "NotFound", 404 },
+		{ "PUT /put", "", "xyz", "NotFound", 404 },
+		{ "GET /put/a", "", "", "MethodNotAllowed", 405 },
+		{ "GET /v1/health", "", "", "NotFound", 404 },
+	};
+	struct server *s = *state;
+	char body[8192];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int status = ask(s, cases[i].line, s->host, cases[i].headers,
+				 cases[i].body, NULL, body);
+
+		if (status != cases[i].status || !strstr(body, cases[i].part))
+			fail_msg("%s %s: %d %s", cases[i].line, cases[i].body, status,
+				 body);
+	}
+}
+
 /* ---- runs that are looked at ---- */
 
 static void detached_listed_stopped(void **state)
@@ -570,6 +688,8 @@ int main(void)
 		OVER_TCP(doubtful_requests_end_the_connection),
 		OVER_TCP(bad_chunks),
 		OVER_TCP(too_many_headers),
+		cmocka_unit_test_setup_teardown(the_type_chooses_the_door, start_doors,
+						stop_tcp),
 		OVER_TCP(detached_listed_stopped),
 		OVER_TCP(a_guest_sees_its_own),
 		OVER_TCP(stopping),

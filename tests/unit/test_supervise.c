@@ -483,13 +483,13 @@ static void held_turns(void **state)
 		void (*program)(void);
 		bool evades; /* ended for it once a second of CPU was had while stopped */
 	} cases[] = {
-		{ "spin", 50, spin },
-		{ "spin", 10, spin },
-		{ "spin", 2, spin },
-		{ "four threads", 60, spin_threads },
-		{ "four processes", 30, spin_processes },
-		{ "fork loop", 20, fork_loop },
-		{ "orphans", 20, orphan_loop },
+		{ "spin", 50, spin, false },
+		{ "spin", 10, spin, false },
+		{ "spin", 2, spin, false },
+		{ "four threads", 60, spin_threads, false },
+		{ "four processes", 30, spin_processes, false },
+		{ "fork loop", 20, fork_loop, false },
+		{ "orphans", 20, orphan_loop, false },
 		{ "two that wake each other", 20, wake_each_other, true },
 		{ "six that wake each other", 20, wake_in_a_ring, true },
 	};

@@ -498,7 +498,7 @@ static int restart_context(struct exchange *ex, struct sbx_err *err)
 
 	if (!session)
 		return r;
-	r = session_restart(session, err);
+	r = api_session_restart(session, err);
 	if (r == 0)
 		exchange_json(ex, MHD_HTTP_OK, json_null());
 	return r;
