@@ -339,7 +339,7 @@ def test_e2b_a_caller_that_goes_interrupts(sandbox):
     sandbox.run("import time\nx = 5\nseen = []")
     connection = sandbox.place.connect()
     connection.request("POST", "/execute", json.dumps({
-        "code": "print('begun', flush=True)\ntry:\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    seen.append(1)\n"
+        "code": "try:\n    print('begun', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    seen.append(1)\n"
                 "    raise"}), {**sandbox.place.headers, "Content-Type": "application/json"})
     response = connection.getresponse()
     assert b"begun" in response.readline()
