@@ -238,11 +238,15 @@ const char *exchange_bytes(const struct exchange *ex, size_t *ret_len)
 	return ex->body.data ? ex->body.data : "";
 }
 
+const char *exchange_request_header(const struct exchange *ex, const char *name)
+{
+	return ex->mhd ? MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND, name)
+		       : NULL;
+}
+
 bool exchange_accepts(const struct exchange *ex, const char *type)
 {
-	return ex->mhd && route_accepts(MHD_lookup_connection_value(
-						ex->mhd, MHD_HEADER_KIND, "Accept"),
-					type);
+	return route_accepts(exchange_request_header(ex, "Accept"), type);
 }
 
 struct http *exchange_http(const struct exchange *ex)
@@ -386,11 +390,10 @@ void exchange_empty(struct exchange *ex, int status)
 void exchange_problem_as(struct exchange *ex, int status, const char *name,
 			 const char *field, const char *detail)
 {
-	json_t *object = problem_object(status, name, field, detail);
+	json_t *object;
 	size_t len = 0;
-	char *text = jsontext(object, &len);
+	char *text;
 
-	json_decref(object);
 	if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
 	    status == MHD_HTTP_SERVICE_UNAVAILABLE) {
 		char after[16];
@@ -401,6 +404,13 @@ void exchange_problem_as(struct exchange *ex, int status, const char *name,
 					: 1);
 		exchange_header(ex, "Retry-After", after);
 	}
+	if (ex->table && ex->table->problem) {
+		ex->table->problem(ex, status, name, field, detail);
+		return;
+	}
+	object = problem_object(status, name, field, detail);
+	text = jsontext(object, &len);
+	json_decref(object);
 	exchange_text(ex, status, TYPE_PROBLEM, text, len);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/err.h"
+#include "daemon/doors/doors.h"
 #include "daemon/http.h"
 #include "daemon/service.h"
 
@@ -210,6 +211,9 @@ static int listen_on(struct http *http, const struct config *config,
 		     const struct config_listener *from, struct sbx_err *err)
 {
 	const struct http_listener listener = {
+		.tables = from->kind == CONFIG_UNIX   ? doors_all()
+			  : from->kind == CONFIG_DOOR ? doors_of(from->door)
+						      : NULL,
 		.fd = from->fd,
 		.kind = from->kind == CONFIG_UNIX ? HTTP_UNIX : HTTP_TCP,
 		.open = from->open,
@@ -218,9 +222,10 @@ static int listen_on(struct http *http, const struct config *config,
 		.key = from->tls ? config->key : NULL,
 	};
 
-	if (from->kind == CONFIG_DOOR)
+	if (from->kind == CONFIG_DOOR && !listener.tables)
 		return err_set_field(err, SBX_AT_USAGE, 0, "doors",
-				     "doors: there is no door named \"%s\"", from->door);
+				     "doors: there is no door named \"%s\": %s",
+				     from->door, doors_names());
 	return http_listen(http, &listener, err);
 }
 
