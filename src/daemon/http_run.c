@@ -167,6 +167,7 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 		.name = ex->caller.name,
 		.door = ex->table->door ? ex->table->door : "http",
 		.preset = json_string_value(json_object_get(ex->object, "preset")),
+		.template = json_string_value(json_object_get(ex->object, "template")),
 	};
 	struct ours *ours;
 	int r;
