@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/err.h"
+#include "daemon/doors/doors.h"
 #include "daemon/http.h"
 #include "daemon/service.h"
 #include "engine/session.h"
@@ -231,6 +232,9 @@ static int listen_on(struct http *http, const struct config *config,
 		     const struct config_listener *from, struct sbx_err *err)
 {
 	const struct http_listener listener = {
+		.tables = from->kind == CONFIG_UNIX   ? doors_all()
+			  : from->kind == CONFIG_DOOR ? doors_of(from->door)
+						      : NULL,
 		.fd = from->fd,
 		.kind = from->kind == CONFIG_UNIX ? HTTP_UNIX : HTTP_TCP,
 		.open = from->open,
@@ -239,9 +243,10 @@ static int listen_on(struct http *http, const struct config *config,
 		.key = from->tls ? config->key : NULL,
 	};
 
-	if (from->kind == CONFIG_DOOR)
+	if (from->kind == CONFIG_DOOR && !listener.tables)
 		return err_set_field(err, SBX_AT_USAGE, 0, "doors",
-				     "doors: there is no door named \"%s\"", from->door);
+				     "doors: there is no door named \"%s\": %s",
+				     from->door, doors_names());
 	return http_listen(http, &listener, err);
 }
 
