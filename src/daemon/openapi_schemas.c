@@ -112,7 +112,7 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"enum\":[\"running\",\"lost\",\"refused\"]}]},\"caller\":{"
 	  "\"type\":\"string\"},\"door\":{\"type\":[\"string\",\"null\"]},"
 	  "\"session\":{\"type\":[\"string\",\"null\"]},\"filename\":{"
-	  "\"type\":[\"string\",\"null\"]},\"preset\":{\"type\":[\"string\","
+	  "\"type\":[\"string\",\"null\"]},\"template\":{\"type\":[\"string\",\"null\"]},\"preset\":{\"type\":[\"string\","
 	  "\"null\"]},\"detached\":{\"type\":\"boolean\"},\"wall_ms\":{"
 	  "\"type\":[\"number\",\"null\"]},\"cpu_ms\":{\"type\":[\"number\","
 	  "\"null\"]},\"memory_peak_bytes\":{\"type\":[\"integer\",\"null\"]},"
