@@ -51,7 +51,7 @@ static const struct verb {
 	  "not), 3 a limit, 4 denied, 125 our own fault, 130 interrupted, 137 killed, 143 terminated\n" },
 	{ "serve", cli_serve, "serve HTTP on a unix socket and on loopback",
 	  "usage: sandbox serve [--listen ADDRESS:PORT]... [--socket PATH] [--socket-group GROUP]\n"
-	  "                     [--config FILE] [--journal DIR] [--token-file FILE]\n"
+	  "                     [--config FILE] [--journal DIR | --no-journal] [--token-file FILE]\n"
 	  "                     [--tls-certificate FILE --tls-key FILE] [--insecure]\n"
 	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin]\n"
 	  "                     [--grantable DIR]... [--python PATH]...\n"
@@ -61,7 +61,8 @@ static const struct verb {
 	  "  --socket-group G    the group G may use the socket (mode 0660)\n"
 	  "  --config FILE       default /etc/interpreter-sandbox/sandbox.yaml as root, else\n"
 	  "                      $XDG_CONFIG_HOME/interpreter-sandbox/sandbox.yaml; see docs/configuration.md\n"
-	  "  --journal DIR       record every run there\n"
+	  "  --journal DIR       where every run is recorded; default as of `sandbox log`. --journal-key FILE: the\n"
+	  "                      key of its records, elsewhere; --no-journal: none\n"
 	  "  --token-file FILE   the token that TCP callers send; made (0600) if absent. Without one, and\n"
 	  "                      without tokens in the configuration, one is made and printed as a URL\n"
 	  "  --tls-certificate, --tls-key   PEM files for TCP\n"
@@ -88,6 +89,7 @@ static const struct verb {
 	  "\n"
 	  "  --journal DIR     default $XDG_STATE_HOME/interpreter-sandbox/journal (~/.local/state/...), as root\n"
 	  "                    /var/lib/interpreter-sandbox/journal\n"
+	  "  --journal-key FILE   the key of its records, where it is not in the directory\n"
 	  "  --json            JSON, a line for each record\n"
 	  "\n"
 	  "filters, all of which must hold:\n"

@@ -37,16 +37,19 @@ struct options {
 	const char *template;
 	struct config_file config;
 	const char *journal; /* directory; NULL: the configured or the default one */
+	const char *journal_key;
+	char journal_error[512]; /* why there is none where there should be */
 	bool no_journal, journal_required, journal_full;
 	bool json, quiet;
 	struct cli_files files;
 };
 
 static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--template", "--config",     "--json",
-	"--quiet",          "-c",         "--file",       "--files",
-	"--help",           "--journal",  "--no-journal", "--journal-required",
-	"--journal-full",   NULL
+	CLI_POLICY_OPTIONS, "--template",    "--config",
+	"--json",           "--quiet",       "-c",
+	"--file",           "--files",       "--help",
+	"--journal",        "--no-journal",  "--journal-required",
+	"--journal-full",   "--journal-key", NULL
 };
 
 /* ---- arguments ---- */
@@ -96,6 +99,9 @@ static int parse(int argc, char **argv, struct options *options)
 			r = cli_value(argc, argv, &i, "--config", &options->config.given);
 		if (r == 0)
 			r = cli_value(argc, argv, &i, "--journal", &options->journal);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--journal-key",
+				      &options->journal_key);
 		if (r == 0)
 			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
@@ -384,49 +390,63 @@ static json_t *journal_options(const struct options *options, int journal_fd)
 		(void)json_object_set_new(journal, "dir",
 					  json_stringn(path, (size_t)len));
 
-	if (options->no_journal)
-		(void)json_object_set_new(journal, "required", json_false());
 	if (options->journal_required)
 		(void)json_object_set_new(journal, "required", json_true());
 	if (options->journal_full)
 		(void)json_object_set_new(journal, "durability", json_string("full"));
+	if (options->no_journal) {
+		json_decref(journal);
+		journal = json_false();
+	}
 	return json_pack("{s:o}", "journal", journal);
 }
 
 /* The journal's directory, and its key's file where the configuration names one; made if
  * need be. What cannot be opened is the engine's to tell, unless it was asked for. */
-static int open_journal(const struct options *options, struct spawn_options *ret,
+static int open_journal(struct options *options, struct spawn_options *ret,
 			struct sbx_err *err)
 {
-	const char *dir = options->journal, *key = "";
+	const char *dir = options->journal, *key = options->journal_key;
 	json_t *plan = NULL;
+	bool off = options->no_journal;
 	int r;
 
-	if (options->no_journal && (options->journal || options->journal_required))
+	if (off && (options->journal || options->journal_required || key))
 		return err_set(err, SBX_AT_USAGE, 0, "--no-journal is about all of it");
-	if (options->no_journal)
-		return 0;
-	if (options->config.text) {
+	if (options->config.text && !off) {
 		if (config_file_plan(&options->config, NULL, &plan, "run") != 0)
 			return err_set(err, SBX_AT_USAGE, 0, "%s is not to be used",
 				       options->config.path);
 		if (!dir && *plan_text(plan, "journal", "dir"))
 			dir = plan_text(plan, "journal", "dir");
-		key = plan_text(plan, "journal", "key");
+		if (!key && *plan_text(plan, "journal", "key"))
+			key = plan_text(plan, "journal", "key");
+		off = !options->journal && !options->journal_required &&
+		      json_is_true(
+			      json_object_get(json_object_get(plan, "journal"), "off"));
+	}
+	if (off) {
+		json_decref(plan);
+		return 0;
 	}
 	r = journal_dir_open(dir, true, &ret->journal_fd, err);
-	if (r == 0 && *key) {
+	if (r == 0 && key) {
 		ret->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (ret->key_fd < 0)
 			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
 	}
 	json_decref(plan);
-	/* A default that cannot be is no reason not to run. */
-	return r < 0 && !options->journal && !options->journal_required ? 0 : r;
+	/* A default that cannot be is no reason not to run; the result says so. */
+	if (r == 0 || options->journal || options->journal_required || key)
+		return r;
+	(void)snprintf(options->journal_error, sizeof(options->journal_error), "%s",
+		       err->msg);
+	*err = (struct sbx_err){ 0 };
+	return 0;
 }
 
 /* An engine under the configuration, if there is one. 0 or -errno. */
-static int open_box(const struct options *options, struct sbx **ret, struct sbx_err *err)
+static int open_box(struct options *options, struct sbx **ret, struct sbx_err *err)
 {
 	struct spawn_options spawn = { .door = true, .journal_fd = -1, .key_fd = -1 };
 	_cleanup_free_ char *text = NULL;
@@ -438,13 +458,16 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 	(void)key_fd;
 	if (r < 0)
 		return r;
-	if (!options->config.text && !options->journal_required && !options->journal_full)
+	if (!options->config.text && !options->journal_required &&
+	    !options->journal_full && !options->journal_error[0])
 		return sbx_open_with(&spawn, NULL, 0, ret, err);
-	frame = json_pack("{s:o, s:o}", "file",
+	frame = json_pack("{s:o, s:o, s:s?}", "file",
 			  options->config.text ? json_stringn(options->config.text,
 							      options->config.len)
 					       : json_null(),
-			  "options", journal_options(options, spawn.journal_fd));
+			  "options", journal_options(options, spawn.journal_fd),
+			  "journal_error",
+			  options->journal_error[0] ? options->journal_error : NULL);
 	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
 	json_decref(frame);
 	if (!text)

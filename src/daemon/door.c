@@ -232,6 +232,7 @@ static int submit(struct door *door, const json_t *object, const struct request 
 		.name = "command",
 		.door = "command",
 		.preset = json_string_value(json_object_get(object, "preset")),
+		.template = json_string_value(json_object_get(object, "template")),
 	};
 
 	return service_submit(door->service, &request->execution, &caller, sink,
