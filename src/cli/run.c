@@ -324,13 +324,13 @@ static int print_fault(const struct sbx_err *err)
 {
 	json_t *object = json_pack(
 		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
-		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n}",
+		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n, s:n}",
 		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr",
 		"stdout", "", "stderr", "", "truncated", "stdout", 0, "stderr", 0,
 		"files", 0, "error", "name", err_kind(err->stage)->name, "value",
 		err->msg, "traceback", "line", "displays", "files", "usage", "wall_ms", 0,
 		"cpu_ms", 0, "memory_peak_bytes", 0, "processes_peak", 0, "written_bytes",
-		0, "events", "enforced", "policy", "template");
+		0, "events", "enforced", "policy", "template", "result_display");
 	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);

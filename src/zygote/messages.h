@@ -267,6 +267,8 @@ enum worker_frame {
 		3, /* struct worker_cell and its sections: a program. One, or with
 		    * RUN_SESSION each after the other's WORKER_DONE; then fd: its stdin */
 	WORKER_ASK = 4, /* with RUN_SESSION, between programs: struct worker_ask, text */
+	WORKER_DISPLAYED =
+		5, /* answers WORKER_DISPLAY, so that later output is behind it; no payload */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
 	WORKER_FAILED =
@@ -278,10 +280,16 @@ enum worker_frame {
 	WORKER_LOOK =
 		34, /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
 	WORKER_ANSWER = 35, /* to WORKER_ASK: JSON, docs below; at most WORKER_ANSWER_MAX */
+	WORKER_DISPLAY = 36, /* JSON, one bundle {mime: data}; at most DISPLAY_MAX */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
 #define WORKER_ANSWER_MAX (1u << 20)
+/* Of one bundle, and of all that one program shows: kept by the runtime, held to by the
+ * engine. */
+#define DISPLAY_MAX (8u << 20)
+#define DISPLAYS_BYTES_MAX (24u << 20)
+#define DISPLAYS_MAX 256u
 #define RUN_FILE_OPERATIONS 0x01u
 #define RUN_IMPORTS 0x02u
 #define RUN_NETWORK 0x04u
@@ -333,7 +341,9 @@ struct worker_ask {
  *		  "error": {"name", "value", "traceback", "line"} or null,
  *		  "cause": "denied" | "disk" | "processes" | "memory" | null,  the interpreter's view of an uncaught
  *		  exception; the engine believes it only next to evidence of its own
- *		  "displays": [{mime: data}]}
+ *		  "result_display": int or null,  which of the WORKER_DISPLAYs is the last expression's value
+ *		  }
+ * WORKER_DISPLAY: {"text/plain": str, "image/png": base64, "application/...+json": JSON, ...}, docs/displays.md
  * WORKER_ANSWER: {"variables": [{"name", "type", "size": int or null, "preview": str or null}]}
  *		  {"matches": [str], "start": int}	start: characters before what a match replaces
  */

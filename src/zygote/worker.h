@@ -58,7 +58,8 @@ int worker_run(struct worker *worker, const void *data, size_t len, const int st
  * the worker may say is counted from here on. */
 int worker_send(struct worker *worker, enum worker_frame type, const void *data,
 		size_t len, int fd);
-int worker_looked(struct worker *worker); /* WORKER_LOOKED */
+int worker_looked(struct worker *worker);     /* WORKER_LOOKED */
+int worker_displayed(struct worker *worker);  /* WORKER_DISPLAYED */
 void worker_interrupt(struct worker *worker); /* SIGINT to its process */
 
 uint32_t worker_serial(const struct worker *worker);
