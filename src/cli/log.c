@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,7 @@
 #define KEY_FILE_MAX 4096u
 
 static int cancel_fd = -1;
+static bool reader_gone; /* of standard output */
 
 /* ---- arguments ---- */
 
@@ -333,9 +335,11 @@ static int catch_signals(void)
 
 bool log_put(const struct buf *text)
 {
-	if (text->len > 0 && fwrite(text->data, 1, text->len, stdout) != text->len)
-		return false;
-	return fflush(stdout) == 0;
+	if ((text->len == 0 || fwrite(text->data, 1, text->len, stdout) == text->len) &&
+	    fflush(stdout) == 0)
+		return true;
+	reader_gone = errno == EPIPE;
+	return false;
 }
 
 bool log_put_json(const char *text, size_t len)
@@ -372,7 +376,7 @@ int log_ask_rows(struct log_session *session, const char *verb, const json_t *fi
 
 static int run_verb(const struct log_options *options, int (*verb)(struct log_session *))
 {
-	struct spawn_options how = { .door = true, .journal_fd = -1 };
+	struct spawn_options how = { .reader = true, .door = true, .journal_fd = -1 };
 	struct spawned spawned;
 	struct log_session session = { .options = options, .spawned = &spawned };
 	struct sbx_err err = { 0 };
@@ -390,9 +394,11 @@ static int run_verb(const struct log_options *options, int (*verb)(struct log_se
 	code = verb(&session);
 	(void)spawn_end(&spawned);
 	/* A reader that has seen enough is no failure. */
-	if (ferror(stdout) && errno == EPIPE)
-		clearerr(stdout);
-	return code;
+	if (!reader_gone)
+		return code;
+	__fpurge(stdout);
+	clearerr(stdout);
+	return code == EXIT_OUR_FAULT ? 0 : code;
 }
 
 int cli_log(int argc, char **argv)

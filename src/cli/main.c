@@ -431,11 +431,12 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool role = argc == 2 || (argc == 3 && strcmp(argv[2], ROLE_READER) == 0);
 	int code;
 
-	if (argc == 2 && strcmp(argv[1], "--role=broker") == 0)
+	if (role && strcmp(argv[1], "--role=broker") == 0)
 		return broker_main(argc, argv);
-	if (argc == 2 && strcmp(argv[1], "--role=engine") == 0)
+	if (role && strcmp(argv[1], "--role=engine") == 0)
 		return engine_main(argc, argv);
 	if (standard_descriptors() < 0)
 		return EXIT_OUR_FAULT;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,9 +43,10 @@ struct options {
 };
 
 static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--template", "--config", "--json", "--quiet", "-c",
-	"--file",           "--files",    "--help",   "--journal", "--no-journal",
-	"--journal-required", "--journal-full", NULL
+	CLI_POLICY_OPTIONS, "--template", "--config",     "--json",
+	"--quiet",          "-c",         "--file",       "--files",
+	"--help",           "--journal",  "--no-journal", "--journal-required",
+	"--journal-full",   NULL
 };
 
 /* ---- arguments ---- */
@@ -369,9 +371,18 @@ static int report(const struct options *options, const struct sbx_result *result
 }
 
 /* What the command line says over the configuration. New reference, NULL: no memory. */
-static json_t *journal_options(const struct options *options)
+static json_t *journal_options(const struct options *options, int journal_fd)
 {
 	json_t *journal = json_object();
+	char link[32], path[PATH_MAX];
+	ssize_t len;
+
+	/* What was opened, so that `required` is about something. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", journal_fd);
+	len = journal_fd < 0 ? -1 : readlink(link, path, sizeof(path));
+	if (len > 0)
+		(void)json_object_set_new(journal, "dir",
+					  json_stringn(path, (size_t)len));
 
 	if (options->no_journal)
 		(void)json_object_set_new(journal, "required", json_false());
@@ -431,7 +442,7 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 			  options->config.text ? json_stringn(options->config.text,
 							      options->config.len)
 					       : json_null(),
-			  "options", journal_options(options));
+			  "options", journal_options(options, spawn.journal_fd));
 	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
 	json_decref(frame);
 	if (!text)
@@ -440,8 +451,9 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 	r = sbx_open_with(&spawn, text, strlen(text), ret, err);
 	if (r < 0 && (err->stage == SBX_AT_USAGE || err->stage == SBX_AT_POLICY ||
 		      err->stage == SBX_AT_CEILING))
-		return err_set(err, SBX_AT_USAGE, 0, "%s: %s", options->config.path,
-			       err->msg);
+		return options->config.text ? err_set(err, SBX_AT_USAGE, 0, "%s: %s",
+						      options->config.path, err->msg)
+					    : r;
 	return r;
 }
 

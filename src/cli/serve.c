@@ -23,6 +23,7 @@
 #include "cli/cli.h"
 #include "cli/notify.h"
 #include "cli/secret.h"
+#include "cli/log_forward.h"
 #include "cli/serve.h"
 #include "lib/internal.h"
 
@@ -435,8 +436,20 @@ static int block_signals(struct serve *serve)
 		       : 0;
 }
 
+static int start_forward(const struct serve *serve, struct log_forward **ret)
+{
+	const json_t *targets = json_object_get(json_object_get(serve->plan, "journal"),
+						"forward");
+	struct sbx_err err = { 0 };
+
+	return log_forward_start(targets, serve->journal_fd, serve->key_fd, ret, &err) < 0
+		       ? cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg)
+		       : 0;
+}
+
 int cli_serve(int argc, char **argv)
 {
+	struct log_forward *forward = NULL;
 	struct serve serve = { .options = json_object(),
 			       .pythons = json_array(),
 			       .grace_ms = 30000,
@@ -464,7 +477,10 @@ int cli_serve(int argc, char **argv)
 	if (code == 0)
 		code = need_token(&serve);
 	if (code == 0)
+		code = start_forward(&serve, &forward);
+	if (code == 0)
 		code = serve_supervise(&serve);
+	log_forward_stop(&forward);
 	listen_end(&serve.listeners);
 	explicit_bzero(serve.made_token, sizeof(serve.made_token));
 	config_file_clear(&serve.file);

@@ -144,7 +144,7 @@ static void keep_environment(char **ret, size_t size)
 static int journal_for_view(const struct broker *b)
 {
 	struct sbx_err err = { 0 };
-	int tree = -1, null;
+	int tree = -1, full;
 
 	if (!b->has_journal)
 		return -1;
@@ -153,8 +153,8 @@ static int journal_for_view(const struct broker *b)
 		(void)close(ROLE_JOURNAL_FD);
 		return tree;
 	}
-	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (null < 0 || dup2(null, ROLE_JOURNAL_FD) < 0)
+	full = open("/dev/full", O_RDONLY | O_CLOEXEC);
+	if (full < 0 || dup2(full, ROLE_JOURNAL_FD) < 0)
 		_exit(126);
 	return -1;
 }
@@ -179,7 +179,8 @@ static _Noreturn void engine_child(struct broker *b, int sync_fd, int mover_fd,
 			     b->has_key ? ROLE_JOURNAL_KEY_FD : -1 };
 	const int to[] = { ROLE_DOOR_FD, ROLE_BROKER_FD, ROLE_MOVER_FD, ROLE_JOURNAL_FD,
 			   ROLE_JOURNAL_KEY_FD };
-	char *const argv[] = { "sandbox", "--role=engine", NULL };
+	char *const argv[] = { "sandbox", "--role=engine", b->reader ? ROLE_READER : NULL,
+			       NULL };
 	char *environment[8];
 	struct sbx_err err = { 0 };
 	int exe, journal;
@@ -359,8 +360,7 @@ int broker_main(int argc, char **argv)
 	bool asked = false;
 	int status = 125;
 
-	(void)argc;
-	(void)argv;
+	b.reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	/* Interrupts from the terminal are the command's to handle; it ends us by its
 	 * lifeline. */
 	(void)setsid();
@@ -384,8 +384,9 @@ int broker_main(int argc, char **argv)
 	b.engine_uid = getuid();
 	if (claim_instance(&b, &err) < 0)
 		goto failed;
-	cgroup_host_make(&b.hello.cgroup, b.claim.id, b.engine_uid, claim_is_alive,
-			 &b.claim, b.hello.why_no_cgroup);
+	if (!b.reader)
+		cgroup_host_make(&b.hello.cgroup, b.claim.id, b.engine_uid,
+				 claim_is_alive, &b.claim, b.hello.why_no_cgroup);
 	if (b.hello.root && note_listeners(&b) < 0) {
 		/* Nobody can be told to be a caller; all else works. */
 		(void)fprintf(stderr,

@@ -13,12 +13,15 @@
 #define ROLE_MOVER_FD 7  /* engine: BROKER_CGROUP_ENTER */
 #define ROLE_JOURNAL_FD \
 	8 /* broker, engine: directory of the journal, or not open. The engine of root's: as it
-	   * is mounted in its view, or /dev/null where its file system does not let it be */
+	   * is mounted in its view, or /dev/full where its file system does not let it be */
 #define ROLE_JOURNAL_KEY_FD 9 /* broker, engine: file of the journal's key, or not open */
 #define ROLE_LISTENERS_FD \
 	10 /* broker, engine: listening sockets, this one and on without a gap, as DOOR_CONFIG
 	    * describes them */
 #define ROLE_LISTENERS_MAX 32
+
+/* The word after the role: an engine that only answers DOOR_LOG, and runs nothing. */
+#define ROLE_READER "--reader"
 
 /* `sandbox --role=broker`. Exit status 0 after an orderly end. */
 int broker_main(int argc, char **argv);

@@ -319,12 +319,12 @@ static json_t *pythons_json(const struct config *config)
 json_t *config_plan(const struct config *config)
 {
 	return json_pack(
-		"{s:o, s:s, s:s, s:{s:s, s:s}, s:o, s:{s:s, s:s}, s:o, s:o, s:o}",
+		"{s:o, s:s, s:s, s:{s:s, s:s}, s:o, s:{s:s, s:s, s:o}, s:o, s:o, s:o}",
 		"listen", list_json(&config->listen), "socket", config->socket,
 		"socket_group", config->socket_group, "tls", "certificate",
 		config->tls_certificate, "key", config->tls_key, "tokens",
 		tokens_json(config), "journal", "dir", config->journal_dir, "key",
-		config->journal_key, "grantable",
-		list_json(&config->grantable_directories), "pythons",
+		config->journal_key, "forward", list_json(&config->journal_forward),
+		"grantable", list_json(&config->grantable_directories), "pythons",
 		pythons_json(config), "doors", doors_json(config));
 }

@@ -24,8 +24,9 @@
 #define OUT_LOW (256u << 10)
 
 struct door {
-	struct service *service;
+	struct service *service; /* NULL: a reader of the journal, without an engine */
 	struct engine *engine;
+	struct loop *loop;
 	int fd;
 	struct loop_io *io;
 	struct buf in, out;
@@ -47,7 +48,8 @@ static void door_close(struct door *door)
 	fd_close(&door->fd);
 	buf_free(&door->in);
 	buf_free(&door->out);
-	service_stop_forget(door->service);
+	if (door->service)
+		service_stop_forget(door->service);
 	buf_free(&door->grants);
 	if (door->execution)
 		execution_cancel(door->execution);
@@ -301,8 +303,10 @@ static bool run(struct door *door, const char *data, size_t len)
 
 static bool ask(struct door *door, const char *data, size_t len)
 {
-	if (!door->log &&
-	    log_door_new(engine_loop(door->engine), NULL, put_log, door, &door->log) < 0)
+	struct journal *journal = door->service ? service_journal(door->service) : NULL;
+
+	if (!door->log && log_door_new(door->loop, journal, !door->service, put_log, door,
+				       &door->log) < 0)
 		return false;
 	return log_door_ask(door->log, data, len);
 }
@@ -342,6 +346,8 @@ static bool stop(struct door *door, const char *data, size_t len)
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
+	if (!door->service && type != DOOR_LOG)
+		return false;
 	switch (type) {
 	case DOOR_RUN:
 		if (door->execution)
@@ -442,21 +448,21 @@ static void on_io(void *arg, uint32_t events)
 		door_close(door);
 }
 
-int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err)
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r = door ? fd_nonblock(fd, true) : -ENOMEM;
 
 	if (r == 0) {
 		*door = (struct door){ .service = service,
-				       .engine = service_engine(service),
+				       .engine = service ? service_engine(service) : NULL,
+				       .loop = loop,
 				       .fd = fd,
 				       .closed = closed,
 				       .arg = arg };
 		door->in.max = REQUEST_MAX + 2 * DOOR_CHUNK;
-		r = loop_add(engine_loop(door->engine), fd, EPOLLIN, on_io, door,
-			     &door->io);
+		r = loop_add(loop, fd, EPOLLIN, on_io, door, &door->io);
 	}
 	if (r < 0) {
 		free(door);

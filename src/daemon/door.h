@@ -65,8 +65,8 @@ struct door_file {
 #define DOOR_LOG_ROW_MAX (32u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
- * called. */
-int door_open(struct service *service, int fd, void (*closed)(void *arg), void *arg,
-	      struct sbx_err *err);
+ * called. service NULL: only DOOR_LOG. */
+int door_open(struct loop *loop, struct service *service, int fd,
+	      void (*closed)(void *arg), void *arg, struct sbx_err *err);
 
 #endif

@@ -51,6 +51,21 @@ static void raise_files(void)
 	}
 }
 
+/* What is opened next would take the number, and pass for what the command gave. */
+static int occupy(int fd)
+{
+	int null;
+
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 0;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0 || (null != fd && dup3(null, fd, O_CLOEXEC) < 0))
+		return -errno;
+	if (null != fd)
+		(void)close(null);
+	return 0;
+}
+
 static int lock_in(struct sbx_err *err)
 {
 	_cleanup_buf_ struct buf filter = { 0 };
@@ -61,6 +76,23 @@ static int lock_in(struct sbx_err *err)
 		r = caps_no_new_privs(err);
 	if (r == 0)
 		r = seccomp_apply(filter.data, filter.len, false, &listener, err);
+	return r;
+}
+
+/* Nothing is run: no wall is tried, no group is there. */
+static int read_journal(struct sbx_err *err)
+{
+	struct loop *loop = NULL;
+	int r = loop_new(&loop);
+
+	if (r < 0)
+		return err_set(err, SBX_AT_ENGINE, -r, "event loop");
+	r = lock_in(err);
+	if (r == 0)
+		r = door_open(loop, NULL, ROLE_DOOR_FD, on_door_closed, loop, err);
+	if (r == 0 && (r = loop_run(loop)) < 0)
+		(void)err_set(err, SBX_AT_ENGINE, -r, "event loop");
+	loop_free(loop);
 	return r;
 }
 
@@ -81,7 +113,7 @@ static int serve(struct sbx_err *err)
 	if (r == 0)
 		r = service_new(engine, &service, err);
 	if (r == 0 && door)
-		r = door_open(service, ROLE_DOOR_FD, on_door_closed, loop, err);
+		r = door_open(loop, service, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0) {
 		r = loop_run(loop);
 		if (r < 0)
@@ -97,10 +129,9 @@ static int serve(struct sbx_err *err)
 
 int engine_main(int argc, char **argv)
 {
+	bool reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	struct sbx_err err = { 0 };
 
-	(void)argc;
-	(void)argv;
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* The command handles the terminal's signals and ends the engine by its door. */
 	(void)signal(SIGINT, SIG_IGN);
@@ -109,7 +140,8 @@ int engine_main(int argc, char **argv)
 	raise_files();
 	for (int fd = ROLE_DOOR_FD; fd < ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	if (let_go_of_stdio() < 0 || serve(&err) < 0) {
+	if (occupy(ROLE_JOURNAL_FD) < 0 || occupy(ROLE_JOURNAL_KEY_FD) < 0 ||
+	    let_go_of_stdio() < 0 || (reader ? read_journal : serve)(&err) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",
 			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;

@@ -18,40 +18,41 @@
 #include "daemon/door.h"
 #include "daemon/log_door.h"
 
-#define MOUNTED "/journal"
-
 struct log_door {
 	struct loop *loop;
 	struct journal *journal; /* given, or ours */
-	bool ours, writable;
+	bool reader, ours, writable;
 	struct journal_question *question; /* NULL: none is being answered */
 	bool held;
 	log_door_put put;
 	void *arg;
 };
 
-const char *log_door_directory(void)
+/* See ROLE_JOURNAL_FD. */
+static int directory(char *path, size_t size, struct sbx_err *err)
 {
-	static char path[32];
-	struct stat given, mounted;
+	struct stat st;
 
-	if (fstat(ROLE_JOURNAL_FD, &given) < 0 || !S_ISDIR(given.st_mode))
-		return NULL;
-	if (stat(MOUNTED, &mounted) == 0 && mounted.st_ino == given.st_ino)
-		return MOUNTED;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", ROLE_JOURNAL_FD);
-	return path;
+	if (fstat(ROLE_JOURNAL_FD, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		(void)err_set(
+			err, SBX_AT_JOURNAL, 0,
+			"the file system of the journal's directory has no id-mapped"
+			" mounts (ext4, xfs, btrfs and tmpfs have them)");
+		return -ENOTSUP;
+	}
+	(void)snprintf(path, size, "/proc/self/fd/%d", ROLE_JOURNAL_FD);
+	return 0;
 }
 
-int log_door_new(struct loop *loop, struct journal *journal, log_door_put put, void *arg,
-		 struct log_door **ret)
+int log_door_new(struct loop *loop, struct journal *journal, bool reader,
+		 log_door_put put, void *arg, struct log_door **ret)
 {
 	struct log_door *door = calloc(1, sizeof(*door));
 
 	if (!door)
 		return -ENOMEM;
 	*door = (struct log_door){
-		.loop = loop, .journal = journal, .put = put, .arg = arg
+		.loop = loop, .journal = journal, .reader = reader, .put = put, .arg = arg
 	};
 	*ret = door;
 	return 0;
@@ -93,16 +94,22 @@ static void on_end(void *arg, const struct sbx_err *err)
 
 static int open_journal(struct log_door *door, bool writable, struct sbx_err *err)
 {
-	const struct journal_options options = { .dir = log_door_directory(),
-						 .read_only = !writable,
-						 .starter_uid = getuid() };
+	char path[32];
+	struct journal_options options = { .dir = path,
+					   .read_only = !writable,
+					   .starter_uid = getuid() };
+	struct stat st;
 
 	if (door->journal && (!door->ours || door->writable || !writable))
 		return 0;
+	if (!door->reader)
+		return err_set(err, SBX_AT_JOURNAL, 0, "this engine keeps no journal");
 	if (door->ours)
 		journal_close(&door->journal);
-	if (!options.dir)
-		return err_set(err, SBX_AT_USAGE, 0, "this engine has no journal");
+	if (directory(path, sizeof(path), err) < 0)
+		return -ENOTSUP;
+	if (fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
+		options.key_fd = ROLE_JOURNAL_KEY_FD;
 	door->ours = true;
 	door->writable = writable;
 	return journal_open(door->loop, &options, &door->journal, err);

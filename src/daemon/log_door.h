@@ -10,10 +10,11 @@ struct log_door;
 /* A frame for the command. */
 typedef void (*log_door_put)(void *arg, uint32_t type, const void *data, size_t len);
 
-/* journal: the engine's own; NULL: the directory at ROLE_JOURNAL_FD, opened by the first
- * question and for as long as this lives (for writing only where the verb writes). */
-int log_door_new(struct loop *loop, struct journal *journal, log_door_put put, void *arg,
-		 struct log_door **ret);
+/* journal: the engine's own, or NULL. reader: the directory that this process was given
+ * (ROLE_JOURNAL_FD) is opened by the first question, for as long as this lives, for
+ * writing only where the verb writes. */
+int log_door_new(struct loop *loop, struct journal *journal, bool reader,
+		 log_door_put put, void *arg, struct log_door **ret);
 /* One question, the payload of DOOR_LOG. What is wrong with it is said in DOOR_LOG_END.
  * False: it is not its turn; the door is to be closed. */
 bool log_door_ask(struct log_door *door, const char *data, size_t len);
@@ -21,9 +22,5 @@ bool log_door_ask(struct log_door *door, const char *data, size_t len);
 void log_door_hold(struct log_door *door, bool hold);
 /* No frame comes any more. Sets NULL, takes a pointer to NULL. */
 void log_door_free(struct log_door **door);
-
-/* Where the engine sees the journal's directory: mounted at /journal if it was started as
- * root, else the descriptor. NULL: it was given none. */
-const char *log_door_directory(void);
 
 #endif

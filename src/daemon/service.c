@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/err.h"
 #include "daemon/http.h"
@@ -80,20 +81,22 @@ const struct config *service_config(const struct service *service)
 
 /* ---- the journal ---- */
 
-/* Where it is: see ROLE_JOURNAL_FD. */
+/* Where it is: see ROLE_JOURNAL_FD. What was not given is /dev/null. */
 static void find_journal(struct record_options *options)
 {
 	struct stat st;
 
 	options->dir_fd = -1;
 	options->key_fd = -1;
-	if (fcntl(ROLE_JOURNAL_KEY_FD, F_GETFD) >= 0 &&
-	    fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
+	if (fstat(ROLE_JOURNAL_KEY_FD, &st) == 0 && S_ISREG(st.st_mode))
 		options->key_fd = ROLE_JOURNAL_KEY_FD;
-	if (fstat(ROLE_JOURNAL_FD, &st) == 0) {
+	if (fstat(ROLE_JOURNAL_FD, &st) < 0)
+		return;
+	if (S_ISDIR(st.st_mode)) {
 		options->enabled = true;
-		if (S_ISDIR(st.st_mode))
-			options->dir_fd = ROLE_JOURNAL_FD;
+		options->dir_fd = ROLE_JOURNAL_FD;
+	} else if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 7)) {
+		options->enabled = true;
 		options->why_none =
 			"the file system of its directory has no id-mapped mounts "
 			"(ext4, xfs, btrfs and tmpfs have them)";

@@ -102,34 +102,40 @@ static int turn_over(struct target *target)
 	return open_file(target);
 }
 
+static int write_line(struct target *target, const char *line, size_t len)
+{
+	ssize_t n = write(target->fd, line, len);
+	int r = n < 0 ? -errno : -ENOSPC;
+
+	if (n == (ssize_t)len) {
+		target->bytes += len;
+		return 0;
+	}
+	/* No half of a line stays. */
+	if (n > 0 && ftruncate(target->fd, (off_t)target->bytes) < 0)
+		target->bytes += (uint64_t)n;
+	return r;
+}
+
 static int to_file(struct target *target, const struct entry *entry)
 {
-	_cleanup_free_ char *line = malloc(entry->len + 1);
-	size_t len = entry->len + 1;
-	ssize_t n;
+	struct buf line = { 0 };
 	int r = 0;
 
-	if (!line)
-		return -ENOMEM;
 	if (target->fd < 0)
 		r = open_file(target);
-	else if (target->bytes > 0 && target->bytes + len > target->max_bytes)
+	else if (target->bytes > 0 && target->bytes + entry->len + 1 > target->max_bytes)
 		r = turn_over(target);
 	if (r < 0) {
 		fd_close(&target->fd);
 		return r;
 	}
-	memcpy(line, entry->text, entry->len);
-	line[entry->len] = '\n';
-	n = write(target->fd, line, len);
-	if (n == (ssize_t)len) {
-		target->bytes += len;
-		return 0;
-	}
-	r = n < 0 ? -errno : -ENOSPC;
-	/* No half of a line stays. */
-	if (n > 0 && ftruncate(target->fd, (off_t)target->bytes) < 0)
-		target->bytes += (uint64_t)n;
+	r = buf_add(&line, entry->text, entry->len);
+	if (r == 0)
+		r = buf_add(&line, "\n", 1);
+	if (r == 0)
+		r = write_line(target, line.data, line.len);
+	buf_free(&line);
 	return r;
 }
 

@@ -23,7 +23,16 @@
 #define OPEN_MAX 10000
 #define SQL_MAX 2048
 
-enum driver { BY_TEXT, BY_EVENT, BY_STATUS, BY_OPEN, BY_SESSION, BY_TIME, BY_ALL };
+enum driver {
+	BY_TEXT,
+	BY_TAIL,
+	BY_EVENT,
+	BY_STATUS,
+	BY_OPEN,
+	BY_SESSION,
+	BY_TIME,
+	BY_ALL
+};
 
 struct filter {
 	const char *status, *text, *session, *event, *caller;
@@ -33,6 +42,7 @@ struct filter {
 	char *match; /* of text, in FTS5's language; owned */
 	enum driver driver;
 	int64_t low, high; /* no other seq can be within since and until */
+	struct buf tail;   /* JSON: executions that match and are not indexed */
 	struct buf open;   /* JSON: executions that are `running` or `lost` */
 };
 
@@ -139,7 +149,7 @@ static int read_filter(struct question *question, struct filter *f)
 					    "caller", "since", "until",   "limit",
 					    "before", "after", "reverse", "full",
 					    NULL };
-	bool limited, before, after;
+	bool limited, before = false, after = false;
 	int r = filter_known(question, keys);
 
 	f->limit = QUESTION_LIMIT;
@@ -185,6 +195,9 @@ static const struct {
 	[BY_TEXT] = { "search f CROSS JOIN executions e ON e.seq = f.rowid"
 		      " LEFT JOIN verdicts v ON v.execution = e.seq",
 		      "f.rowid", "f.search MATCH :match" },
+	[BY_TAIL] = { "json_each(:tail) t CROSS JOIN executions e ON e.seq = t.value"
+		      " LEFT JOIN verdicts v ON v.execution = e.seq",
+		      "t.value", "1" },
 	[BY_EVENT] = { "events k CROSS JOIN executions e ON e.seq = k.execution"
 		       " LEFT JOIN verdicts v ON v.execution = e.seq",
 		       "k.execution",
@@ -215,11 +228,16 @@ static int write_sql(const struct filter *f, char *sql, size_t size)
 
 	if (f->driver == BY_TIME) {
 		(void)snprintf(order, sizeof(order), "e.at_us %s, e.seq %s", down, down);
-		(void)snprintf(within, sizeof(within),
-			       f->cursor ? "(e.at_us, e.seq) %s ((SELECT at_us FROM"
-					   " executions WHERE seq = :cursor), :cursor)"
-					 : "1",
-			       f->reverse ? ">" : "<");
+		/* Of a row that was pruned, or is yet to come, its neighbour's time. */
+		(void)snprintf(within, sizeof(within), "%s",
+			       !f->cursor ? "1"
+			       : f->reverse
+				       ? "(e.at_us, e.seq) > (coalesce((SELECT at_us FROM"
+					 " executions WHERE seq <= :cursor ORDER BY seq"
+					 " DESC LIMIT 1), -1), :cursor)"
+				       : "(e.at_us, e.seq) < (coalesce((SELECT at_us FROM"
+					 " executions WHERE seq >= :cursor ORDER BY seq"
+					 " LIMIT 1), 9223372036854775807), :cursor)");
 	} else {
 		(void)snprintf(order, sizeof(order), "%s %s", drivers[f->driver].key,
 			       down);
@@ -231,9 +249,10 @@ static int write_sql(const struct filter *f, char *sql, size_t size)
 		"SELECT %s%s FROM %s WHERE %s AND %s%s%s%s%s%s%s%s ORDER BY %s LIMIT :page",
 		list_columns, f->full ? show_columns : "", drivers[f->driver].from,
 		drivers[f->driver].where, within,
-		f->match && f->driver != BY_TEXT
-			? " AND e.seq IN (SELECT rowid FROM search WHERE search MATCH :match"
-			  " AND rowid = e.seq)"
+		f->match && f->driver != BY_TEXT && f->driver != BY_TAIL
+			? " AND (e.seq IN (SELECT rowid FROM search WHERE search MATCH"
+			  " :match AND rowid = e.seq) OR e.seq IN (SELECT value FROM"
+			  " json_each(:tail)))"
 			: "",
 		f->event && f->driver != BY_EVENT
 			? " AND EXISTS (SELECT 1 FROM events k WHERE k.kind = :event"
@@ -416,6 +435,7 @@ static void bind(const struct filter *f, sqlite3_stmt *s, int64_t count)
 	bind_text(s, ":session", f->session);
 	bind_text(s, ":caller", f->caller);
 	bind_text(s, ":open", f->open.data);
+	bind_text(s, ":tail", f->tail.data);
 	bind_number(s, ":since", f->since_us);
 	bind_number(s, ":until", f->until_us);
 	bind_number(s, ":cursor", f->reverse ? f->after : f->before);
@@ -424,22 +444,62 @@ static void bind(const struct filter *f, sqlite3_stmt *s, int64_t count)
 	bind_number(s, ":page", count);
 }
 
-static int page(struct question *question, struct filter *f, int64_t count,
-		int64_t *ret_rows)
+static int read_rows(struct question *question, const struct filter *f, int64_t count,
+		     json_t *rows)
 {
-	json_t *rows = json_array();
 	sqlite3_stmt *s = NULL;
 	char sql[SQL_MAX];
-	size_t i;
 	int r = write_sql(f, sql, sizeof(sql));
 
 	if (r == 0)
-		r = rows ? question_prepare(question, sql, &s) : -ENOMEM;
+		r = question_prepare(question, sql, &s);
 	if (r == 0) {
 		bind(f, s, count);
 		r = read_page(question, f, s, rows);
 	}
 	(void)sqlite3_finalize(s);
+	return r;
+}
+
+/* Those of the tail among those of the index: both in order, `count` of them, each once. */
+static int merge_tail(struct question *question, const struct filter *f, int64_t count,
+		      json_t *rows)
+{
+	struct filter tail = *f;
+	json_t *more = json_array();
+	size_t at = 0;
+	int r;
+
+	tail.driver = BY_TAIL;
+	r = more ? read_rows(question, &tail, count, more) : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < json_array_size(more); i++) {
+		json_t *row = json_array_get(more, i);
+		int64_t seq = json_integer_value(json_object_get(row, "seq")), other = -1;
+
+		for (; at < json_array_size(rows); at++) {
+			other = json_integer_value(
+				json_object_get(json_array_get(rows, at), "seq"));
+			if (f->reverse ? other >= seq : other <= seq)
+				break;
+		}
+		if (at == json_array_size(rows) || other != seq)
+			r = json_array_insert(rows, at, row) < 0 ? -ENOMEM : 0;
+	}
+	while (r == 0 && (int64_t)json_array_size(rows) > count)
+		r = json_array_remove(rows, json_array_size(rows) - 1);
+	json_decref(more);
+	return r;
+}
+
+static int page(struct question *question, struct filter *f, int64_t count,
+		int64_t *ret_rows)
+{
+	json_t *rows = json_array();
+	size_t i;
+	int r = rows ? read_rows(question, f, count, rows) : -ENOMEM;
+
+	if (r == 0 && f->driver == BY_TEXT)
+		r = merge_tail(question, f, count, rows);
 	for (i = 0; r == 0 && i < json_array_size(rows); i++) {
 		json_t *row = json_array_get(rows, i);
 		int64_t seq = json_integer_value(json_object_get(row, "seq"));
@@ -463,6 +523,8 @@ int answer_list(struct question *question)
 		r = choose(question, &f);
 	if (r == 0 && f.driver == BY_OPEN)
 		r = find_open(question, &f);
+	if (r == 0 && f.match)
+		r = tail_find(question, f.match, &f.tail);
 	if (r == 0)
 		r = bound(question, &f);
 	for (int64_t left = f.limit; r == 0 && left > 0; left -= rows) {
@@ -474,5 +536,6 @@ int answer_list(struct question *question)
 	}
 	free(f.match);
 	buf_free(&f.open);
+	buf_free(&f.tail);
 	return r;
 }

@@ -325,9 +325,11 @@ static void on_wake(void *arg, uint32_t events)
 		return;
 	/* A callback may ask, cancel and hold: from the beginning after each end. */
 	do {
+		struct journal_question *q = all->first;
+
 		gone = false;
-		for (struct journal_question *q = all->first; q && !gone; q = q->next)
-			gone = deliver(q);
+		while (q && !(gone = deliver(q)))
+			q = q->next;
 	} while (gone);
 }
 

@@ -67,6 +67,9 @@ int answer_follow(struct question *question);
  * or NULLs, beginning at 0; and the row. */
 extern const char list_columns[];
 json_t *list_row(struct question *question, sqlite3_stmt *statement);
+/* tail.c: seqs of executions that the search index does not hold yet and that match, as
+ * JSON. */
+int tail_find(struct question *question, const char *match, struct buf *ret);
 /* show.c: the columns that follow list_columns in a whole row; and that row, with its first
  * events. */
 extern const char show_columns[];

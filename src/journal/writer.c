@@ -280,7 +280,7 @@ static void *writer_main(void *arg)
 		if (jobs)
 			write_batch(rows, jobs);
 		else if (!idle)
-			return NULL;
+			break;
 		if (idle || behind(rows) > INDEX_BEHIND) {
 			while (behind(rows) > 0 && index_some(rows)) {
 				bool stop;
@@ -294,6 +294,10 @@ static void *writer_main(void *arg)
 			sign_if_due(rows);
 		}
 	}
+	/* A short life leaves its runs to be found. */
+	if (behind(rows) > 0)
+		(void)index_some(rows);
+	return NULL;
 }
 
 /* ---- life ---- */

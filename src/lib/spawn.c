@@ -97,6 +97,7 @@ static int find_binary(const char *binary, char ret[PATH_MAX], struct sbx_err *e
 
 struct plan {
 	const char *binary;
+	bool reader;
 	int null, lifeline;
 	size_t count; /* of the role's descriptors */
 	int from[6 + ROLE_LISTENERS_MAX], to[6 + ROLE_LISTENERS_MAX]; /* from -1: none */
@@ -133,7 +134,8 @@ static int place(const struct plan *plan)
  * hello. */
 static _Noreturn void child_main(const struct plan *plan)
 {
-	char *const argv[] = { "sandbox", "--role=broker", NULL };
+	char *const argv[] = { "sandbox", "--role=broker",
+			       plan->reader ? ROLE_READER : NULL, NULL };
 	int errnum, report;
 	sigset_t none;
 
@@ -286,6 +288,7 @@ int spawn_broker(const struct spawn_options *options, struct spawned *ret,
 	plan.binary = path;
 	plan.null = null;
 	plan.lifeline = far_lifeline;
+	plan.reader = options->reader;
 	make_plan(&plan, options, far_door);
 	r = start(&plan, &spawned.pidfd, err);
 	if (r < 0)

@@ -19,6 +19,7 @@ struct spawn_options {
 	const char
 		*binary; /* NULL for this executable's own file (/proc/self/exe; libsbx in
 			     * another program: SANDBOX_BIN, else `sandbox` on PATH) */
+	bool reader;     /* of the journal only: no program can be run */
 	bool door;       /* make one */
 	const int *listeners; /* listening sockets for HTTP; stay the caller's */
 	size_t listener_count;

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 import os
+import tempfile
+from typing import Iterator
 
 import pytest
 import runner
@@ -10,6 +12,15 @@ def binary() -> str:
     if not os.access(runner.BINARY, os.X_OK):
         pytest.exit(f"{runner.BINARY} is not there: run ./dev build, or set SANDBOX_BIN", 1)
     return runner.BINARY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_journal() -> Iterator[str]:
+    """What tests run is recorded in a place of theirs."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-tests-") as place:
+        os.environ["SANDBOX_JOURNAL"] = f"{place}/journal"
+        yield os.environ["SANDBOX_JOURNAL"]
+        os.environ.pop("SANDBOX_JOURNAL", None)
 
 
 @pytest.fixture

@@ -49,11 +49,12 @@ def test_filters_and_pages(server: Server) -> None:
 
 
 def test_a_detached_run_runs_and_is_recorded(server: Server) -> None:
-    code = "import time\ntime.sleep(0.6)\n__result__ = 7"
+    code = "import time\ntime.sleep(1.5)\n__result__ = 7"
     answer = server.ask("POST", "/v1/executions", {"code": code, "detach": True, "policy": {"allowed_modules": ["time"]}})
     where = answer.headers["Location"]
     assert server.ask("GET", where).json["status"] == "running"
-    assert "running" in [row["status"] for row in server.ask("GET", "/v1/executions").json["executions"]]
+    rows = until(lambda: server.ask("GET", "/v1/executions?status=running").json["executions"])
+    assert [row["id"] for row in rows] == [answer.json["id"]]
     done = until(lambda: (now := server.ask("GET", where).json)["status"] != "running" and now)
     assert done["status"] == "ok" and done["result"]["result"] == 7 and done["seq"] > 0
 

@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "python"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_journal() -> Iterator[str]:
+    """What tests run is recorded in a place of theirs."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-tests-", ignore_cleanup_errors=True) as place:
+        os.environ["SANDBOX_JOURNAL"] = f"{place}/journal"
+        yield os.environ["SANDBOX_JOURNAL"]
+        os.environ.pop("SANDBOX_JOURNAL", None)
 
 
 @pytest.fixture(scope="session")

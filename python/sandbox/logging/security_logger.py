@@ -86,6 +86,9 @@ class SecurityLogger:
         if self._client is None:
             words = [f"--{name}={value}" for name, value in given.items()]
             return self._command("list", f"--limit={limit}", *words)
+        for name in ("since", "until"):
+            if name in given:
+                given[name] = _moment(given[name])
         return self._pages(self._client, limit, given)
 
     def __iter__(self) -> Iterator[Record]:
@@ -319,6 +322,20 @@ def _field(value: object) -> str:
     short = text[:_FIELD_MAX]
     quoted = json.dumps(short, ensure_ascii=False)
     return _plain(quoted) + ("..." if len(text) > _FIELD_MAX else "")
+
+
+def _moment(text: str) -> str:
+    """A time as `sandbox log` takes it, in seconds since 1970, which HTTP takes."""
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", text)
+    if match:
+        return str(time.time() - int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]])
+    if re.fullmatch(r"@\d{1,12}", text):
+        return text[1:]
+    try:
+        when = datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError as exc:
+        raise SandboxError(f"{text!r} is neither a time nor a length of time") from exc
+    return str(when.timestamp())
 
 
 def _drain(stream: Any, into: list[bytes]) -> None:
