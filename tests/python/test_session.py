@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -50,6 +51,7 @@ def settings(**changes: Any) -> SandboxSettings:
 @pytest.fixture(scope="module", autouse=True)
 def no_server_stays() -> Iterator[None]:
     yield
+    gc.collect()  # exceptions that were looked at hold their sandboxes
     server_module.shutdown()
 
 
@@ -81,12 +83,11 @@ def test_state_stays(box: Sandbox) -> None:
 
 def test_it_is_made_at_its_first_use(box: Sandbox) -> None:
     session = box.session()
-    assert box._client().get("/v1/sessions")[1]["sessions"] == []
+    assert session._id is None
     box.update_settings(settings(max_memory_mb=33))
     assert session.run("1").policy["max_memory_mb"] == 100, "the settings are those of when it was asked for"
+    assert session.id in [item["id"] for item in box._client().get("/v1/sessions")[1]["sessions"]]
     session.close()
-    box._client()
-    assert box._client().get("/v1/health")[1]["sessions"] <= 1
 
 
 def test_verdicts(box: Sandbox) -> None:
@@ -138,11 +139,12 @@ def test_interrupt_from_another_thread(box: Sandbox) -> None:
 
 
 def test_restart_keeps_files(box: Sandbox) -> None:
-    with box.session(files={"a.txt": "x", "b.bin": b"\x00\xff"}) as session:
-        session.execute("v = 1")
+    with box.session() as session:
+        session.files.put("b.bin", b"\x00\xff")
+        session.execute("v = 1; _ = open('made', 'w').write('m')")
         session.restart()
         assert session.run("v").error.name == "NameError"  # type: ignore[union-attr]
-        assert session.files.get("b.bin") == b"\x00\xff"
+        assert session.files.get("b.bin") == b"\x00\xff" and session.files.get("made") == b"m"
         assert session.describe()["state"] == "idle"
 
 
@@ -234,7 +236,8 @@ def test_async_forms(box: Sandbox) -> None:
             await session.interrupt_async()
             assert (await task).error.name == "KeyboardInterrupt"  # type: ignore[union-attr]
             await session.restart_async()
-            assert (await session.describe_async())["executions"] == 0
+            assert (await session.run_async("x")).error.name == "NameError"  # type: ignore[union-attr]
+            assert (await session.describe_async())["executions"] == 1
         with pytest.raises(SessionEnded):
             await session.run_async("1")
 
