@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "daemon/broker.h"
 #include "daemon/engine_main.h"
 #include "lib/internal.h"
@@ -32,7 +33,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", cli_run, "run a Python program behind walls",
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
-	  "                   [--template NAME] [--config FILE]\n"
+	  "                   [--template NAME] [--config FILE] [--session NAME [--socket PATH] [--end]]\n"
 	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
@@ -46,14 +47,25 @@ static const struct verb {
 	  "  --config FILE     the configuration, as of `sandbox serve`: its defaults and ceilings hold here, too\n"
 	  "  --json            print one result object instead of the program's output and a summary\n"
 	  "  --quiet           no summary\n"
+	  "  --session NAME    in a session that keeps variables, imports and files from program to program, on the\n"
+	  "                    server at --socket PATH (default: that of `sandbox serve`); a server is started if\n"
+	  "                    none is there, and ends when it was unused for 15 minutes. The policy is that of the\n"
+	  "                    first program: another one is refused. No standard input. --end ends the session\n"
+	  "                    (behind the program, if there is one); the first Ctrl-C interrupts the program only\n"
 	  "\n"
 	  "exit code: 0 ok, 1 the program raised, 2 wrong usage or policy (nothing on standard output, --json or\n"
 	  "not), 3 a limit, 4 denied, 125 our own fault, 130 interrupted, 137 killed, 143 terminated\n" },
+	{ "session", cli_session, "sessions of `sandbox run --session`",
+	  "usage: sandbox session list [--socket PATH] [--json]\n"
+	  "       sandbox session end|interrupt|restart NAME [--socket PATH]\n"
+	  "\n"
+	  "Those of this user. restart: a new interpreter under the same name, with the files. Exit code 1: there is\n"
+	  "no such session; 2: no server listens there.\n" },
 	{ "serve", cli_serve, "serve HTTP on a unix socket and on loopback",
 	  "usage: sandbox serve [--listen ADDRESS:PORT]... [--socket PATH] [--socket-group GROUP]\n"
 	  "                     [--config FILE] [--journal DIR | --no-journal] [--token-file FILE]\n"
 	  "                     [--tls-certificate FILE --tls-key FILE] [--insecure]\n"
-	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin]\n"
+	  "                     [--door NAME=ADDRESS:PORT]... [--door-open] [--grace S] [--exit-with-stdin] [--idle-exit S]\n"
 	  "                     [--grantable DIR]... [--python PATH]...\n"
 	  "\n"
 	  "  --listen ADDR:PORT  default 127.0.0.1:5000; none with --socket alone. [::1]:5000 for IPv6\n"
@@ -73,6 +85,7 @@ static const struct verb {
 	  "  --python PATH       an interpreter that any caller may name, although not everybody may read it\n"
 	  "                      (started as root)\n"
 	  "  --exit-with-stdin   end at once when standard input does\n"
+	  "  --idle-exit S       end when for so long there was no session and no program\n"
 	  "\n"
 	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
 	  "reads the configuration again. SIGINT or SIGTERM: nothing new is accepted, what runs is finished; a\n"

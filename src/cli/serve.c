@@ -28,25 +28,16 @@
 #include "lib/internal.h"
 
 #define DEFAULT_ADDRESS "127.0.0.1:5000"
-#define GRACE_S_MAX 3600
+#define SECONDS_MAX 86400
 
-static const char *const option_names[] = { "--listen",
-					    "--socket",
-					    "--socket-group",
-					    "--config",
-					    "--journal",
-					    "--token-file",
-					    "--tls-key",
-					    "--tls-certificate",
-					    "--insecure",
-					    "--door",
-					    "--door-open",
-					    "--grace",
-					    "--no-journal",
-					    "--journal-key",
-					    "--help",
-					    "--exit-with-stdin",
-					    NULL };
+static const char *const option_names[] = {
+	"--listen",     "--socket",          "--socket-group",
+	"--config",     "--journal",         "--token-file",
+	"--tls-key",    "--tls-certificate", "--insecure",
+	"--door",       "--door-open",       "--grace",
+	"--no-journal", "--idle-exit",       "--journal-key",
+	"--help",       "--exit-with-stdin", NULL
+};
 
 /* ---- options ---- */
 
@@ -116,15 +107,15 @@ static int add_door(json_t *options, const char *text)
 	return door ? add_option(options, "doors", door) : no_memory();
 }
 
-static int parse_grace(const char *text, uint32_t *ret_ms)
+static int parse_seconds(const char *name, const char *text, uint32_t *ret_ms)
 {
 	char *end;
 	double seconds = strtod(text, &end);
 
-	if (*end || end == text || !(seconds >= 0 && seconds <= GRACE_S_MAX))
+	if (*end || end == text || !(seconds >= 0 && seconds <= SECONDS_MAX))
 		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: --grace wants seconds from 0 to %d, not \"%s\"",
-				GRACE_S_MAX, text);
+				"serve: %s wants seconds from 0 to %d, not \"%s\"", name,
+				SECONDS_MAX, text);
 	*ret_ms = (uint32_t)(seconds * 1000);
 	return 0;
 }
@@ -165,7 +156,9 @@ static int take_value(struct serve *serve, int argc, char **argv, int *i)
 	if (r == 0 && (r = cli_value(argc, argv, i, "--door", &value)) > 0)
 		return add_door(serve->options, value);
 	if (r == 0 && (r = cli_value(argc, argv, i, "--grace", &value)) > 0)
-		return parse_grace(value, &serve->grace_ms);
+		return parse_seconds("--grace", value, &serve->grace_ms);
+	if (r == 0 && (r = cli_value(argc, argv, i, "--idle-exit", &value)) > 0)
+		return parse_seconds("--idle-exit", value, &serve->idle_exit_ms);
 	if (r == 0)
 		r = cli_value(argc, argv, i, "--config", &serve->config);
 	if (r == 0)

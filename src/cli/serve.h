@@ -15,6 +15,7 @@ struct serve {
 	const char *config, *token_file;
 	bool insecure, with_stdin, no_journal;
 	uint32_t grace_ms;
+	uint32_t idle_exit_ms; /* unused for so long it ends; 0: it stays */
 	/* what they came to */
 	struct config_file file;
 	json_t *plan, *tls, *tokens; /* tokens: for DOOR_CONFIG */

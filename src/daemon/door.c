@@ -344,6 +344,15 @@ static bool stop(struct door *door, const char *data, size_t len)
 	return true;
 }
 
+static void pong(struct door *door)
+{
+	struct door_pong now = { 0 };
+
+	if (door->engine)
+		engine_use(door->engine, &now.live, &now.begun);
+	put(door, DOOR_PONG, &now, sizeof(now));
+}
+
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
@@ -371,7 +380,7 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_STOP:
 		return stop(door, data, len);
 	case DOOR_PING:
-		put(door, DOOR_PONG, NULL, 0);
+		pong(door);
 		return true;
 	case DOOR_GRANTS:
 		return !door->execution && door->grants.len == 0 &&

@@ -170,7 +170,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"$ref\":\"#/components/schemas/Policy\"},{\"type\":\"string\"}]},"
 	  "\"settings\":{\"type\":\"array\",\"items\":{\"type\":\"array\"}},"
 	  "\"cwd\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"
-	  "\"files\":{\"type\":\"object\"},\"idle_timeout\":{"
+	  "\"files\":{\"type\":\"object\"},\"name\":{\"type\":\"string\","
+	  "\"pattern\":\"^[A-Za-z0-9._-]{1,64}$\"},\"idle_timeout\":{"
 	  "\"type\":\"integer\",\"minimum\":1,\"description\":\"Seconds.\"}}}" },
 	{ "CompleteRequest",
 	  "{\"type\":\"object\",\"required\":[\"code\"],\"properties\":{"
@@ -178,7 +179,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"minimum\":0,\"description\":\"In characters.\"}}}" },
 	{ "Session",
 	  "{\"type\":\"object\",\"required\":[\"id\",\"state\"],\"properties\":{"
-	  "\"id\":{\"type\":\"string\"},\"state\":{\"type\":\"string\",\"enum\":["
+	  "\"id\":{\"type\":\"string\"},\"name\":{\"type\":[\"string\",\"null\"]},"
+	  "\"state\":{\"type\":\"string\",\"enum\":["
 	  "\"starting\",\"idle\",\"busy\",\"ended\"]},\"created_at\":{"
 	  "\"type\":\"string\",\"format\":\"date-time\"},\"used_at\":{"
 	  "\"type\":\"string\",\"format\":\"date-time\"},\"executions\":{"

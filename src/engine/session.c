@@ -450,6 +450,7 @@ int session_new(struct engine *engine, const struct session_request *request,
 	s->next = engine->sessions;
 	engine->sessions = s;
 	engine->session_count++;
+	engine->begun++;
 	*ret = s;
 	return 0;
 }
@@ -485,6 +486,11 @@ void session_end(struct session *s, const char *reason)
 	session_says(s, reason);
 	stop_queue(s, STOP_CANCELLED, "");
 	box_end(s->box, STOP_CANCELLED);
+}
+
+bool session_is_ending(const struct session *s)
+{
+	return s->box->state == BOX_ENDING && !s->restarting;
 }
 
 const char *session_id(const struct session *s)
