@@ -117,6 +117,7 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 		.file_count = request->execution.file_count,
 		.peer_fd = ex->caller.peer_fd,
 		.remote = ex->caller.confined,
+		.caller = ex->caller.name,
 		.idle_timeout_s = idle_s
 	};
 	int r;

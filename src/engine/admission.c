@@ -257,8 +257,7 @@ static void dequeue(struct admission_ticket *t)
 	t->next = t->prev = NULL;
 	t->caller = NULL;
 	a->waiting--;
-	a->waiting_bytes -= t->bytes;
-	t->bytes = 0;
+	admission_drop(a, &t->bytes);
 	if (c->first)
 		return;
 	if (a->turn == c)
@@ -338,6 +337,13 @@ void admission_configure(struct admission *a, const struct admission_limits *lim
 	grant_soon(a);
 }
 
+static int refuse(const struct admission *a, struct sbx_err *err)
+{
+	return err_set(err, SBX_AT_BUSY, EAGAIN,
+		       "%zu programs run and %zu wait already; try again in %u s",
+		       a->running, a->waiting, admission_retry_after(a));
+}
+
 int admission_ask(struct admission *a, enum admission_kind kind, const char *caller,
 		  uint64_t memory_bytes, void (*fn)(void *arg), void *arg,
 		  struct admission_ticket **ret, struct sbx_err *err)
@@ -368,11 +374,9 @@ int admission_ask(struct admission *a, enum admission_kind kind, const char *cal
 		*ret = t;
 		return 1;
 	}
-	if (a->waiting >= a->limits.queue) {
+	if (kind != ADMISSION_IN && a->waiting >= a->limits.queue) {
 		free(t);
-		return err_set(err, SBX_AT_BUSY, EAGAIN,
-			       "%zu programs run and %zu wait already; try again in %u s",
-			       a->running, a->waiting, admission_retry_after(a));
+		return refuse(a, err);
 	}
 	caller = caller ? caller : "";
 	line = find_caller(a, caller);
@@ -391,19 +395,36 @@ int admission_ask(struct admission *a, enum admission_kind kind, const char *cal
 	return 0;
 }
 
-int admission_weigh(struct admission_ticket *t, size_t bytes, struct sbx_err *err)
+int admission_room(const struct admission *a, struct sbx_err *err)
 {
-	struct admission *a = t->admission;
+	bool now = !a->waiting && a->running < a->limits.executions;
 
-	if (!t->caller)
-		return 0;
+	return now || a->waiting < a->limits.queue ? 0 : refuse(a, err);
+}
+
+int admission_hold(struct admission *a, size_t bytes, struct sbx_err *err)
+{
 	if (bytes > ADMISSION_WAITING_BYTES - a->waiting_bytes)
 		return err_set(err, SBX_AT_BUSY, EAGAIN,
 			       "requests of %u MiB wait already; try again in %u s",
 			       ADMISSION_WAITING_BYTES >> 20, admission_retry_after(a));
-	t->bytes += bytes;
 	a->waiting_bytes += bytes;
 	return 0;
+}
+
+void admission_drop(struct admission *a, size_t *bytes)
+{
+	a->waiting_bytes -= *bytes;
+	*bytes = 0;
+}
+
+int admission_weigh(struct admission_ticket *t, size_t bytes, struct sbx_err *err)
+{
+	int r = t->caller ? admission_hold(t->admission, bytes, err) : 0;
+
+	if (t->caller && r == 0)
+		t->bytes += bytes;
+	return r;
 }
 
 void admission_done(struct admission_ticket **ticket)
