@@ -268,22 +268,36 @@ static void dequeue(struct admission_ticket *t)
 	free(c);
 }
 
+/* Of a caller's line the first; what waits for memory lets a program of its session pass,
+ * which takes none. */
+static struct admission_ticket *first_that_fits(const struct admission *a,
+						const struct waiting_caller *c)
+{
+	struct admission_ticket *t = c->first;
+
+	while (t && !fits(a, t) && a->running < a->limits.executions)
+		do
+			t = t->next;
+		while (t && t->kind != ADMISSION_IN);
+	return t && fits(a, t) ? t : NULL;
+}
+
 /* The next ticket to admit, or NULL. Goes once around the ring. */
 static struct admission_ticket *choose(struct admission *a)
 {
 	struct waiting_caller *c = a->turn;
 
 	for (size_t i = 0; i < a->callers; i++, c = c->next) {
-		struct admission_ticket *t = c->first;
+		struct admission_ticket *t = first_that_fits(a, c);
 
-		if (fits(a, t)) {
+		if (t) {
 			a->turn = c->next;
 			return t;
 		}
 		/* It has waited long enough for its share; but sessions may live for
 		 * hours. */
-		if (t->passes >= PASSES_MAX &&
-		    memory_fits(a, a->promised_sessions, t->memory_bytes))
+		if (c->first->passes >= PASSES_MAX &&
+		    memory_fits(a, a->promised_sessions, c->first->memory_bytes))
 			return NULL;
 	}
 	return NULL;

@@ -173,7 +173,7 @@ def test_a_session_that_waits_for_a_place(tmp_path):
         until(server, running=1, waiting=0)
         assert server.ask("POST", f"/v1/sessions/{one}/interrupt").status in (200, 202, 204)
         slow.join()
-        assert answers[0].json["error"]["type"] == "KeyboardInterrupt"
+        assert "KeyboardInterrupt" in str(answers[0].json["error"])
         end = time.monotonic() + 30
         while server.ask("GET", "/v1/sessions").json["sessions"]:
             assert time.monotonic() < end, "they were idle, one of them after it had waited in vain"

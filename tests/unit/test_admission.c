@@ -247,6 +247,11 @@ static void test_sessions(void **state)
 		settle();
 		assert_true(jobs[i].admitted);
 	}
+	/* Nor of the same caller. */
+	admission_done(&jobs[49].ticket);
+	assert_int_equal(ask_as(50, "a", ADMISSION_IN, 0, NULL), 0);
+	settle();
+	assert_true(jobs[50].admitted);
 	assert_false(jobs[2].admitted);
 	admission_done(&jobs[0].ticket);
 	settle();
