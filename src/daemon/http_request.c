@@ -150,7 +150,9 @@ static bool find_caller(struct exchange *ex)
 	struct caller *caller = &ex->caller;
 	bool known;
 
-	*caller = (struct caller){ .name = "anybody", .confined = rules->tcp, .peer_fd = -1 };
+	*caller = (struct caller){ .name = "anybody",
+				   .confined = rules->tcp,
+				   .peer_fd = -1 };
 	if (!rules->tcp) {
 		caller->peer_fd = ex->connection->fd;
 		auth_peer(ex->auth, ex->connection->uid, caller);
