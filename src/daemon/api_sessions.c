@@ -170,6 +170,7 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 						.file_count = asked->file_count,
 						.peer_fd = ex->caller.peer_fd,
 						.remote = ex->caller.confined,
+						.caller = ex->caller.name,
 						.idle_timeout_s = idle_s };
 	char *cwd = asked->cwd ? strdup(asked->cwd) : NULL;
 	int r;

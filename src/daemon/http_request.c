@@ -166,7 +166,9 @@ static bool find_caller(struct exchange *ex)
 	char other[600];
 	bool known;
 
-	*caller = (struct caller){ .name = "anybody", .confined = rules->tcp, .peer_fd = -1 };
+	*caller = (struct caller){ .name = "anybody",
+				   .confined = rules->tcp,
+				   .peer_fd = -1 };
 	if (!rules->tcp) {
 		caller->peer_fd = ex->connection->fd;
 		auth_peer(ex->auth, ex->connection->uid, caller);

@@ -89,11 +89,11 @@ extern const struct route_table *const api_tables[];
 
 struct caller {
 	const char *name; /* for the record: "unix uid 1000", "token NAME", "anybody" */
-	bool confined;    /* no rights of his own here: grants beneath grantable_directories */
-	bool owner;       /* sees and ends everybody's runs */
-	bool templates;   /* may give python and preload */
-	uid_t uid;        /* of a unix peer */
-	int peer_fd;      /* for execution_request; -1 over TCP */
+	bool confined; /* no rights of his own here: grants beneath grantable_directories */
+	bool owner;    /* sees and ends everybody's runs */
+	bool templates;                    /* may give python and preload */
+	uid_t uid;                         /* of a unix peer */
+	int peer_fd;                       /* for execution_request; -1 over TCP */
 	const struct sbx_policy *ceilings; /* of its token; NULL: none */
 };
 /* All that is borrowed from an exchange lives as long as it is held. */

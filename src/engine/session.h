@@ -20,6 +20,7 @@ struct session_request {
 	size_t file_count;
 	int peer_fd;
 	bool remote;
+	const char *caller;      /* whose turn it is; NULL: the starter */
 	uint32_t idle_timeout_s; /* 0: the engine's */
 };
 
