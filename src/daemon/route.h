@@ -18,6 +18,7 @@
 
 struct http;
 struct exchange;
+struct asset;
 
 enum route_may {
 	ROUTE_TOKEN, /* whoever the listener knows: a token, a unix peer, anybody where it is open */
@@ -72,7 +73,13 @@ struct route_table {
 	const struct route *routes;
 	size_t count;
 	const char *door; /* for the record; NULL: "http" */
-	bool loose;       /* of another's interface: unknown query names are ignored */
+	/* Of another's interface: unknown query names are ignored; headers whose value is a
+	 * token (NULL at the end; NULL: Authorization only); how it says what went wrong
+	 * (NULL: a problem document). problem() gives the one answer, from anywhere. */
+	bool loose;
+	const char *const *token_headers;
+	void (*problem)(struct exchange *ex, int status, const char *name,
+			const char *field, const char *detail);
 };
 
 /* The tables of our own interface, NULL at the end (daemon/api.c). */
@@ -102,6 +109,8 @@ int exchange_query_number(const struct exchange *ex, const char *name, long long
 			  struct sbx_err *err);
 json_t *exchange_body(const struct exchange *ex); /* BODY_JSON, BODY_FORM: borrowed */
 const char *exchange_bytes(const struct exchange *ex, size_t *ret_len); /* BODY_BYTES */
+const char *exchange_request_header(const struct exchange *ex,
+				    const char *name); /* in a handler; or NULL */
 bool exchange_accepts(const struct exchange *ex, const char *type); /* named in Accept */
 struct http *exchange_http(const struct exchange *ex); /* NULL once the door closed */
 struct engine *exchange_engine(const struct exchange *ex);
@@ -115,9 +124,8 @@ void exchange_json(struct exchange *ex, int status,
 /* Takes text (malloc). type: with its charset. */
 void exchange_text(struct exchange *ex, int status, const char *type, char *text,
 		   size_t len);
-/* Text that lives as long as the process. csp: NULL: nothing may be loaded. */
-void exchange_static(struct exchange *ex, const char *type, const void *data, size_t len,
-		     const char *csp);
+/* A file of the page, compressed where the caller takes that. */
+void exchange_asset(struct exchange *ex, const struct asset *asset);
 void exchange_empty(struct exchange *ex, int status); /* 202, 204 */
 /* A program's file: always an attachment, never shown. fd is taken. */
 void exchange_file(struct exchange *ex, const char *path, int fd, size_t size);

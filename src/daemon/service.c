@@ -13,8 +13,10 @@
 #include <sys/sysmacros.h>
 
 #include "base/err.h"
+#include "daemon/doors/doors.h"
 #include "daemon/http.h"
 #include "daemon/service.h"
+#include "engine/session.h"
 
 #define LOOK_US 10000 /* between two looks at what is left, while stopping */
 
@@ -48,12 +50,27 @@ int service_new(struct engine *engine, struct service **ret, struct sbx_err *err
 	return 0;
 }
 
+static void record_end(void *arg, struct session *session)
+{
+	json_t *described = session_describe(session);
+
+	if (described)
+		journal_session(arg, described, "ended");
+	json_decref(described);
+}
+
 void service_close(struct service *service)
 {
+	struct journal *journal;
+
 	if (!service)
 		return;
 	loop_timer_cancel(&service->timer);
 	http_close(&service->http);
+	/* They end with this process, and the journal before them. */
+	journal = recorder_journal(service->recorder);
+	if (journal)
+		engine_sessions(service->engine, record_end, journal);
 	recorder_close(service->recorder);
 }
 
@@ -120,7 +137,12 @@ static int open_journal(struct service *service, const struct config *config,
 
 	if (service->recording)
 		return 0;
-	find_journal(&options);
+	if (!config->journal_off)
+		find_journal(&options);
+	if (!config->journal_off && config->journal_error) {
+		options.enabled = true;
+		options.why_none = config->journal_error;
+	}
 	if (config->journal_required && !options.enabled)
 		return err_set_field(err, SBX_AT_JOURNAL, 0, "journal.required",
 				     "journal.required: no directory was given for it");
@@ -210,6 +232,9 @@ static int listen_on(struct http *http, const struct config *config,
 		     const struct config_listener *from, struct sbx_err *err)
 {
 	const struct http_listener listener = {
+		.tables = from->kind == CONFIG_UNIX   ? doors_all()
+			  : from->kind == CONFIG_DOOR ? doors_of(from->door)
+						      : NULL,
 		.fd = from->fd,
 		.kind = from->kind == CONFIG_UNIX ? HTTP_UNIX : HTTP_TCP,
 		.open = from->open,
@@ -218,9 +243,10 @@ static int listen_on(struct http *http, const struct config *config,
 		.key = from->tls ? config->key : NULL,
 	};
 
-	if (from->kind == CONFIG_DOOR)
+	if (from->kind == CONFIG_DOOR && !listener.tables)
 		return err_set_field(err, SBX_AT_USAGE, 0, "doors",
-				     "doors: there is no door named \"%s\"", from->door);
+				     "doors: there is no door named \"%s\": %s",
+				     from->door, doors_names());
 	return http_listen(http, &listener, err);
 }
 

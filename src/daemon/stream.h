@@ -16,6 +16,7 @@ struct stream {
 	struct buf text; /* what was not read begins at `at` */
 	size_t at;
 	bool events;   /* server-sent events, else NDJSON */
+	bool stamped;  /* lines of text have a "timestamp", ISO 8601 */
 	uint64_t next; /* id of the next event */
 	bool broken; /* something did not fit, or there was no memory: the text is of no use any more */
 	struct {

@@ -174,6 +174,7 @@ bool box_left_something(const struct box *box)
 static bool begin_collect(struct box *box)
 {
 	const struct collect_asked asked = { .contents = box->contents,
+					     .all = box->session,
 					     .since_ns = box->contents_since_ns };
 
 	if (!box->collects || !box->started || box->gone || box->stop == STOP_CANCELLED ||

@@ -160,6 +160,11 @@ static void stop_queue(struct session *s, enum outcome_stop stop, const char *wh
 	}
 }
 
+bool session_takes(const struct session *s)
+{
+	return s->box->state != BOX_ENDING || s->restarting;
+}
+
 void *session_arg(const struct session *s)
 {
 	return s->events.arg;
@@ -474,6 +479,7 @@ int session_new(struct engine *engine, const struct session_request *request,
 	s->next = engine->sessions;
 	engine->sessions = s;
 	engine->session_count++;
+	engine->begun++;
 	*ret = s;
 	return 0;
 }
@@ -509,6 +515,11 @@ void session_end(struct session *s, const char *reason)
 	session_says(s, reason);
 	stop_queue(s, STOP_CANCELLED, "");
 	box_end(s->box, STOP_CANCELLED);
+}
+
+bool session_is_ending(const struct session *s)
+{
+	return s->box->state == BOX_ENDING && !s->restarting;
 }
 
 const char *session_id(const struct session *s)

@@ -175,6 +175,7 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	x->next = engine->executions;
 	engine->executions = x;
 	engine->execution_count++;
+	engine->begun++;
 	r = copy_request(x, request, err);
 	if (r == 0 && x->session)
 		r = queue(x, request, err);

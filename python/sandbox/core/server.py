@@ -89,7 +89,7 @@ class _Server:
         try:
             self.process = subprocess.Popen(
                 [binary, "serve", "--socket", path, "--exit-with-stdin",
-                 *([] if journal is None else ["--journal", journal])],
+                 *(["--no-journal"] if journal is None else ["--journal", journal])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
