@@ -177,10 +177,10 @@ static bool find_caller(struct exchange *ex)
 		caller->name = ex->caller_name;
 		return ex->connection->uid != (uid_t)-1;
 	}
-	known = auth_token(
-		ex->auth,
-		authorization ? authorization : other_token(ex, other, sizeof(other)),
-		caller);
+	known = auth_token(ex->auth,
+			   authorization ? authorization
+					 : other_token(ex, other, sizeof(other)),
+			   caller);
 	explicit_bzero(other, sizeof(other));
 	if (known) {
 		(void)snprintf(ex->caller_name, sizeof(ex->caller_name), "token %s",
