@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from typing import Any, Iterator
 
 from sandbox.config.settings import SandboxSettings
@@ -169,7 +170,7 @@ class _Terminal:
         self.sandbox = sandbox
         self._lock = threading.Lock()
         self._session: Session | None = None
-        self._running = False
+        self._running = self._stopping = False
         self._note = ""
         self._count = 0
 
@@ -190,15 +191,14 @@ class _Terminal:
             if note:
                 yield _text(note)
             yield {"type": "console", "format": "active_line", "content": _first_line(code)}
-            told = False
             while True:
                 event = getattr(interpreter, "stop_event", None)
-                if not told and event is not None and event.is_set():
-                    told = True
-                    self.stop()
                 try:
                     item = items.get(timeout=_POLL_S)
                 except queue.Empty:
+                    if self._stopping or (event is not None and event.is_set()):
+                        # Again and again: one that comes before the program has begun is lost.
+                        self.stop()
                     continue
                 if isinstance(item, BaseException):
                     ended = True
@@ -210,18 +210,30 @@ class _Terminal:
                     yield from chunks.end(item["result"], session)
                     break
         finally:
-            if not ended:
-                self.stop()
-                _drain(items, reader)
+            over = ended or self._end(items, reader)
             with self._lock:
-                self._running = False
-                if self._session is session and chunks.lost:
+                self._running = self._stopping = False
+                lost = chunks.lost or not over
+                if self._session is session and lost:
                     self._session = None
+            if lost:
+                session.close()
+
+    def _end(self, items: queue.Queue[Any], reader: threading.Thread) -> bool:
+        """Waits until a block that nobody looks at any more is over: the next must not meet its output."""
+        deadline = time.monotonic() + _INTERRUPTED_S
+        while reader.is_alive() and time.monotonic() < deadline:
+            self.stop()
+            while not items.empty():
+                items.get_nowait()
+            reader.join(_POLL_S * 4)
+        return not reader.is_alive()
 
     def stop(self) -> None:
         """Interrupts the block that runs, if any; the state is kept."""
         with self._lock:
             session = self._session if self._running else None
+            self._stopping = session is not None
         if session is not None:
             try:
                 session.interrupt()
@@ -251,19 +263,6 @@ def _read(session: Session, code: str, items: queue.Queue[Any]) -> None:
                 items.put(item)
     except BaseException as exc:
         items.put(exc)
-
-
-def _drain(items: queue.Queue[Any], reader: threading.Thread) -> None:
-    """Until the program is over: the next block must not meet its output."""
-    for _ in range(int(_INTERRUPTED_S / _POLL_S)):
-        try:
-            while True:
-                items.get_nowait()
-        except queue.Empty:
-            pass
-        reader.join(_POLL_S)
-        if not reader.is_alive():
-            return
 
 
 def _first_line(code: str) -> int:

@@ -82,7 +82,7 @@ def _denied(event: Event, settings: SandboxSettings) -> str:
     at = f" (line {event.line})" if event.line is not None else ""
     if event.kind == "import":
         instead = _modules(settings) + " Do it without, or with the standard library where that is allowed."
-    elif event.kind in ("open", "path"):
+    elif event.kind in ("open", "path", "write", "list"):
         instead = _files(settings) + " Use those, or ask the user to grant the directory."
     elif event.kind in ("socket", "connect", "name"):
         instead = _network(settings) + " Work with data that is there, or ask the user for it."
