@@ -51,7 +51,7 @@ class Engine:
             raise DockerError(f"{address!r} is no address of an engine: use unix://PATH or tcp://HOST:PORT")
         self._parts = parts
 
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def call(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
         """The decoded answer. Raises :class:`DockerError` for anything but a success."""
         connection = self._connect()
         try:
