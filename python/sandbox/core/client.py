@@ -272,7 +272,8 @@ def _after_fork() -> None:
         client._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _parse(url: str) -> tuple[str, str, int | None]:

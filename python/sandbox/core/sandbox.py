@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import threading
 import weakref
 from types import TracebackType
@@ -34,6 +35,14 @@ class Sandbox(Programs):
     >>> box.execute("import json; __result__ = json.loads('[1, 2]')")
     [1, 2]
     """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Sandbox:
+        """On other systems than Linux, and where ``SANDBOX_URL`` names no server, one whose server is in a container."""
+        if cls is Sandbox and not sys.platform.startswith("linux") and not os.environ.get("SANDBOX_URL"):
+            from sandbox.docker.manager import DockerSandbox
+
+            cls = DockerSandbox
+        return super().__new__(cls)
 
     def __init__(self, settings: SandboxSettings | None = None, enable_logging: bool = True) -> None:
         """settings: the defaults if None. enable_logging: record every program in the journal of this user
