@@ -83,7 +83,7 @@ def main(runs: int) -> int:
     for box in boxes:
         for _ in range(20):
             box.run("1")
-    pid = server._shared.server.process.pid
+    pid = server._unrecorded.server.process.pid
     wrong: list[str] = []
 
     def work(first: int, step: int) -> None:
