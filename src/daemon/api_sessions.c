@@ -122,6 +122,10 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	*owner = *whose;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	(void)snprintf(owner->preset, sizeof(owner->preset), "%s",
+		       request->execution.preset ? request->execution.preset : "");
+	(void)snprintf(owner->template, sizeof(owner->template), "%s",
+		       request->execution.template ? request->execution.template : "");
 	owner->journal = ex->http->journal;
 	owner->journal_arg = ex->http->journal_arg;
 	r = exchange_check_policy(ex, wanted.policy, err);
