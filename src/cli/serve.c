@@ -445,9 +445,10 @@ static int block_signals(struct serve *serve)
 	sigset_t set;
 
 	/* Blocked before anything is made that they would leave behind. */
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigemptyset(&set) < 0 ||
-	    sigaddset(&set, SIGINT) < 0 || sigaddset(&set, SIGTERM) < 0 ||
-	    sigaddset(&set, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+	    sigemptyset(&set) < 0 || sigaddset(&set, SIGINT) < 0 ||
+	    sigaddset(&set, SIGTERM) < 0 || sigaddset(&set, SIGHUP) < 0 ||
+	    sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return cli_fail(EXIT_OUR_FAULT, "serve: signals: %s", strerror(errno));
 	serve->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return serve->signals < 0

@@ -37,11 +37,12 @@ struct session *api_session(struct exchange *ex, const char *id, const char *fie
 struct api_owner {
 	char name[80];                           /* the caller */
 	char session_name[API_SESSION_NAME_MAX]; /* that he gave it; "": none */
-	char *cwd;        /* that it was asked for with, or NULL; owned */
-	const char *door; /* that it was made by; NULL: /v1/sessions */
-	char space[65];   /* of the door's: those that belong together, "" */
-	bool first;       /* of the door's: what is meant where none is named */
-	json_t *passing;  /* of the door's: names of variables to forget; owned */
+	char *cwd;                     /* that it was asked for with, or NULL; owned */
+	const char *door;              /* that it was made by; NULL: /v1/sessions */
+	char preset[32], template[65]; /* set by api_session_make(); "": not named */
+	char space[65];                /* of the door's: those that belong together, "" */
+	bool first;      /* of the door's: what is meant where none is named */
+	json_t *passing; /* of the door's: names of variables to forget; owned */
 	struct journal *(*journal)(void *arg); /* set by api_session_make() */
 	void *journal_arg;
 };

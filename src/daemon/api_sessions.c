@@ -183,6 +183,10 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 	*owner = *whose;
 	owner->cwd = cwd;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
+	(void)snprintf(owner->preset, sizeof(owner->preset), "%s",
+		       request->execution.preset ? request->execution.preset : "");
+	(void)snprintf(owner->template, sizeof(owner->template), "%s",
+		       request->execution.template ? request->execution.template : "");
 	owner->journal = ex->http->journal;
 	owner->journal_arg = ex->http->journal_arg;
 	r = exchange_check_policy(ex, wanted.policy, err);

@@ -14,6 +14,10 @@
 #define ROLE_JOURNAL_FD \
 	8 /* broker, engine: directory of the journal, or not open. The engine of root's: as it
 	   * is mounted in its view, or /dev/full where its file system does not let it be */
+/* What is said of the latter. */
+#define JOURNAL_NOT_MOUNTED                                                                 \
+	"the directory is on a file system without id-mapped mounts, which root's journal " \
+	"needs; name one on ext4, xfs, btrfs or tmpfs with --journal DIR"
 #define ROLE_JOURNAL_KEY_FD 9 /* broker, engine: file of the journal's key, or not open */
 #define ROLE_LISTENERS_FD \
 	10 /* broker, engine: listening sockets, this one and on without a gap, as DOOR_CONFIG

@@ -225,14 +225,12 @@ static int parse_request(struct door *door, json_t *object, struct request *ret,
 	return r;
 }
 
-static int submit(struct door *door, const json_t *object, const struct request *request,
+static int submit(struct door *door, const struct request *request,
 		  const struct execution_sink *sink, struct sbx_err *err)
 {
 	const struct record_caller caller = {
 		.name = "command",
 		.door = "command",
-		.preset = json_string_value(json_object_get(object, "preset")),
-		.template = json_string_value(json_object_get(object, "template")),
 	};
 
 	return service_submit(door->service, &request->execution, &caller, sink,
@@ -290,7 +288,7 @@ static bool run(struct door *door, const char *data, size_t len)
 	request.execution.offers = offers;
 	request.execution.offer_count = offer_count;
 	if (r == 0)
-		r = submit(door, object, &request, &sink, &err);
+		r = submit(door, &request, &sink, &err);
 	if (r < 0)
 		put(door, DOOR_ERROR, &err, sizeof(err));
 	else

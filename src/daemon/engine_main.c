@@ -135,6 +135,8 @@ int engine_main(int argc, char **argv)
 	struct sbx_err err = { 0 };
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A limit of file size that we inherit is an error of a write, as a full disk is. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	/* The command handles the terminal's signals and ends the engine by its door. */
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGTERM, SIG_DFL);

@@ -34,10 +34,7 @@ static int directory(char *path, size_t size, struct sbx_err *err)
 	struct stat st;
 
 	if (fstat(ROLE_JOURNAL_FD, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		(void)err_set(
-			err, SBX_AT_JOURNAL, 0,
-			"the file system of the journal's directory has no id-mapped"
-			" mounts (ext4, xfs, btrfs and tmpfs have them)");
+		(void)err_set(err, SBX_AT_JOURNAL, 0, "journal: %s", JOURNAL_NOT_MOUNTED);
 		return -ENOTSUP;
 	}
 	(void)snprintf(path, size, "/proc/self/fd/%d", ROLE_JOURNAL_FD);

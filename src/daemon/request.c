@@ -383,6 +383,8 @@ static int parse(struct request *ret, const struct request_rules *rules,
 	x->code = json_string_value(found[CODE]);
 	x->code_len = json_string_length(found[CODE]);
 	x->filename = json_string_value(found[FILENAME]);
+	x->preset = json_string_value(found[PRESET]);
+	x->template = json_string_value(found[TEMPLATE]);
 	x->cwd = json_string_value(found[CWD]);
 	x->stdin_data = json_string_value(found[STDIN]);
 	x->stdin_len = json_string_length(found[STDIN]);

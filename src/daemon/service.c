@@ -115,9 +115,7 @@ static void find_journal(struct record_options *options)
 		options->dir_fd = ROLE_JOURNAL_FD;
 	} else if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 7)) {
 		options->enabled = true;
-		options->why_none =
-			"the file system of its directory has no id-mapped mounts "
-			"(ext4, xfs, btrfs and tmpfs have them)";
+		options->why_none = JOURNAL_NOT_MOUNTED;
 	}
 }
 

@@ -76,6 +76,8 @@ struct execution_request {
 	const struct execution_file *files; /* put into /work; copied */
 	size_t file_count;
 	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
+	/* What the policy was made from, for the record; NULL: neither was named. */
+	const char *preset, *template;
 	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
 	/* He came over TCP, or is another user than an ordinary starter, and has no rights here:
 	 * the door has checked that what he is granted is grantable. Started as root the broker

@@ -105,15 +105,19 @@ class Server:
             assert self.process.poll() is None and time.monotonic() < end, self.process.stderr.read()
             time.sleep(0.01)
 
-    def post(self, code: str) -> dict:
+    def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> dict:
         connection = Unix(self.socket)
         try:
-            connection.request("POST", "/v1/executions", json.dumps({"code": code}),
-                               {"Content-Type": "application/json"})
+            connection.request(method, path, body if isinstance(body, (str, type(None))) else json.dumps(body),
+                               {"Content-Type": kind})
             answer = connection.getresponse()
-            return {"_http": answer.status, **json.loads(answer.read())}
+            text = answer.read()
+            return {"_http": answer.status, **(json.loads(text) if text[:1] == b"{" else {})}
         finally:
             connection.close()
+
+    def post(self, code: str, **policy: object) -> dict:
+        return self.ask("POST", "/v1/executions", {"code": code, **({"policy": policy} if policy else {})})
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -209,6 +213,87 @@ def test_full_disk(place):
         assert ran.exit == 125 and (not ran.stdout or ran.result["stdout"] == "")
         verify(place)
         assert recorded <= set(statuses(place))
+    finally:
+        subprocess.run(["umount", str(place / "j")], check=True)
+
+
+def limit_files(engine: int) -> None:
+    """Every file is full for this engine from now on: what its log has already does not grow."""
+    owner = os.stat(f"/proc/{engine}").st_uid
+    who = {} if os.geteuid() != 0 else {"user": owner, "group": owner, "extra_groups": []}
+    subprocess.run(["prlimit", "--fsize=4096", "--pid", str(engine)], check=True, cwd="/", **who)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_verdict_that_cannot_be_written(place, required):
+    """It began in the record and ran; with `required` no success is handed out, else it says so."""
+    code = "import time\nprint('ran', flush=True)\ntime.sleep(1.5)\n42"
+    server = Server(place, *config(place, dir=str(place / "j"), required=required))
+    answers: list[dict] = []
+    try:
+        assert server.post("1")["recorded"] is True
+        asking = threading.Thread(target=lambda: answers.append(server.post(code, allowed_modules=["time"])))
+        asking.start()
+        end = time.monotonic() + 10
+        while "running" not in statuses(place).values() and time.monotonic() < end:
+            time.sleep(0.02)
+        limit_files(engine_of(server.process))
+        asking.join()
+        answers.append(server.post("1"))
+    finally:
+        server.end()
+    [failed, after] = answers
+    assert failed["recorded"] is False and "journal" in failed["record_error"] and failed["stdout"] == "ran\n"
+    if required:
+        assert (failed["_http"], failed["status"], failed["result"]) == (503, "fault", None), failed
+        assert failed["error"]["name"] == "JournalError"
+        assert after["_http"] == 503 and "stdout" not in after or after["stdout"] == ""
+    else:
+        assert (failed["_http"], failed["status"], failed["result"]) == (200, "ok", 42), failed
+        assert (after["status"], after["recorded"]) == ("ok", False) and after["record_error"]
+    assert statuses(place)[failed["id"]] == "lost"
+    verify(place)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_verdict_of_a_command_that_cannot_be_written(place, required):
+    run(place, "1")
+    process = subprocess.Popen(
+        [BINARY, "run", "--journal", str(place / "j"), *(["--journal-required"] if required else []), "--json",
+         "--set", "allowed_modules=time", "-c", "import time\ntime.sleep(1.5)\n42"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 10
+        while "running" not in statuses(place).values() and time.monotonic() < end:
+            time.sleep(0.02)
+        limit_files(engine_of(process))
+        out, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    result = json.loads(out)
+    assert result["recorded"] is False and "journal" in result["record_error"]
+    if required:
+        assert (process.returncode, result["status"], result["result"]) == (125, "fault", None), said
+        assert result["error"]["name"] == "JournalError"
+    else:
+        assert (process.returncode, result["status"], result["result"]) == (0, "ok", 42), said
+    verify(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes a mount, and an ordinary user's journal is not id-mapped")
+def test_file_system_without_id_maps(place):
+    """Root's journal cannot be there: it is said what to do, and with `required` nothing runs."""
+    (place / "j").mkdir(0o700)
+    subprocess.run(["mount", "-t", "ramfs", "-o", "mode=0700", "sbx-test", str(place / "j")], check=True)
+    try:
+        result = run(place, "print('ran')")
+        assert (result["status"], result["recorded"]) == ("ok", False)
+        assert "id-mapped" in result["record_error"] and "--journal DIR" in result["record_error"]
+        for words in (("run", "--journal-required", "-c", "print('ran')"), ("log", "list")):
+            ran = run_command(*words, env={**os.environ, "SANDBOX_JOURNAL": str(place / "j")})
+            assert ran.exit == 125 and ran.stdout == "" and "--journal DIR" in ran.stderr
+        assert list((place / "j").iterdir()) == []
     finally:
         subprocess.run(["umount", str(place / "j")], check=True)
 

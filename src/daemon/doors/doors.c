@@ -57,6 +57,8 @@ int doors_request(struct exchange *ex, const char *preset, json_t *object,
 		r = policy_preset(&policy, preset, err);
 	if (r == 0)
 		r = api_request_over(ex, object, &policy, ret, err);
+	if (r == 0)
+		ret->execution.preset = preset;
 	policy_clear(&policy);
 	json_decref(object);
 	return r;

@@ -19,8 +19,9 @@ const char *doors_names(void); /* "first, e2b, ..." */
 /* For a unix socket: our own interface and all doors. */
 const struct route_table *const *doors_all(void);
 
-/* A request of ours (request.h) over a preset, lowered to the ceilings of the server and of
- * the caller. The object's reference is taken, also on failure; NULL is lack of memory. */
+/* A request of ours (request.h) over a preset, a constant text, lowered to the ceilings of
+ * the server and of the caller. The object's reference is taken, also on failure; NULL is
+ * lack of memory. */
 int doors_request(struct exchange *ex, const char *preset, json_t *object,
 		  struct request *ret, struct sbx_err *err);
 /* A program's end as a process's: exit status, 128 + signal, 137 for time and memory, 143
