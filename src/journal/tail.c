@@ -107,11 +107,11 @@ int tail_find(struct question *question, const char *match, struct buf *ret)
 	if (r < 0)
 		return r;
 	if (sqlite3_open(":memory:", &memory) != SQLITE_OK ||
-	    sqlite3_exec(
-		    memory,
-		    "CREATE VIRTUAL TABLE tail USING fts5(code, output, subjects,"
-		    " content='', columnsize=0, tokenize=\"unicode61 tokenchars '_'\")",
-		    NULL, NULL, NULL) != SQLITE_OK)
+	    sqlite3_exec(memory,
+			 "CREATE VIRTUAL TABLE tail USING fts5(code, output, subjects,"
+			 " content='', columnsize=0, tokenize=\"" SCHEMA_SEARCH_TOKENIZE
+			 "\")",
+			 NULL, NULL, NULL) != SQLITE_OK)
 		r = -EIO;
 	if (r == 0)
 		r = fill(question, memory, indexed);
