@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: what the search index does not hold yet, searched as it would be: the newest runs,
- *   in an index in memory.
+ * Purpose: what the search index does not hold yet, searched as it would be: the newest runs
+ *   and those without a verdict, in an index in memory.
  * Process: the engine, in a question's thread. Trusts: nothing of the texts.
- * Invariants: at most TAIL_MAX runs are looked at; the index follows within a second, so there
- *   are seldom more. */
+ * Invariants: at most TAIL_MAX runs of each are looked at; the index follows within a second, so
+ *   there are seldom more. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +60,10 @@ static int fill(struct question *question, sqlite3 *memory, int64_t indexed)
 {
 	sqlite3_stmt *runs = NULL, *insert = NULL;
 	int r = question_prepare(question,
-				 "SELECT execution FROM verdicts WHERE seq > ?"
-				 " ORDER BY seq DESC LIMIT " TAIL_MAX,
+				 "SELECT execution FROM (SELECT execution FROM verdicts"
+				 " WHERE seq > ? ORDER BY seq DESC LIMIT " TAIL_MAX ")"
+				 " UNION SELECT execution FROM (SELECT execution FROM"
+				 " running ORDER BY execution DESC LIMIT " TAIL_MAX ")",
 				 &runs);
 
 	if (r == 0 &&
