@@ -264,6 +264,10 @@ static int take_flag(struct log_options *o, unsigned verb, const char *arg)
 	if (strcmp(arg, "--reverse") == 0 && (verb & FOR_FILTERS))
 		return json_object_set_new(o->filter, "reverse", json_true()) == 0 ? 1
 										   : -1;
+	if (strcmp(arg, "--deep") == 0 && verb == FOR_VERIFY) {
+		o->deep = true;
+		return 1;
+	}
 	if (strcmp(arg, "--signed") == 0 && verb == FOR_HEAD) {
 		o->signed_too = true;
 		return 1;

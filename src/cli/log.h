@@ -17,7 +17,7 @@ struct log_options {
 	const char *id;  /* show */
 	const char *format, *public_key, *noted;
 	json_t *filter; /* owned */
-	bool json, signed_too, dry_run;
+	bool json, signed_too, dry_run, deep;
 	size_t columns; /* of the terminal; TERMINAL_UNBOUNDED: standard output is none */
 	bool colour;
 };

@@ -95,6 +95,8 @@ static int verify_filter(const struct log_options *options, json_t *filter)
 	const char *hex;
 	int code = 0;
 
+	if (options->deep && json_object_set_new(filter, "deep", json_true()) < 0)
+		return cli_fail(EXIT_OUR_FAULT, "out of memory");
 	if (options->public_key) {
 		code = text_or_file(options->public_key, "--public-key", NOTED_MAX, &key);
 		if (code != 0)
@@ -150,9 +152,13 @@ static void put_verified(struct buf *out, const json_t *row, bool colour)
 	else
 		put_finding(out, row, colour);
 	if (json_is_true(json_object_get(row, "ok")))
-		(void)buf_addf(out, ", %.0f objects, %.0f signatures, in %.2f s\n",
-			       row_number(row, "objects"), row_number(row, "signatures"),
-			       row_number(row, "seconds"));
+		(void)buf_addf(out, ", %.0f objects, %.0f signatures",
+			       row_number(row, "objects"), row_number(row, "signatures"));
+	if (json_is_true(json_object_get(row, "ok")) && row_number(row, "words") > 0)
+		(void)buf_addf(out, ", %.0f words of the search index",
+			       row_number(row, "words"));
+	if (json_is_true(json_object_get(row, "ok")))
+		(void)buf_addf(out, ", in %.2f s\n", row_number(row, "seconds"));
 	for (size_t i = 0; i < json_array_size(notes) && i < 20; i++) {
 		const json_t *note = json_array_get(notes, i);
 

@@ -95,7 +95,7 @@ static const struct verb {
 	  "       sandbox log show ID\n"
 	  "       sandbox log follow  [--status S] [--session ID] [--event KIND] [--caller C] [--after SEQ]\n"
 	  "       sandbox log export  [--format jsonl|csv] [FILTER]... [--limit N] [--reverse]\n"
-	  "       sandbox log verify  [--public-key HEX|FILE] [--head TEXT|FILE]\n"
+	  "       sandbox log verify  [--public-key HEX|FILE] [--head TEXT|FILE] [--deep]\n"
 	  "       sandbox log head    [--signed]\n"
 	  "       sandbox log prune   [--older-than 30d] [--larger-than 1GB] [--dry-run]\n"
 	  "       sandbox log stats\n"

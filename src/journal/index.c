@@ -130,7 +130,7 @@ void index_texts_clear(struct index_texts *texts)
 /* A text of its own column, or the object's; never more than max bytes, cut before a
  * character. */
 static int add_text(const struct journal *journal, sqlite3_stmt *row, int text,
-		    int object, size_t max, struct buf *ret)
+		    int object, size_t max, struct buf *ret, bool *missing)
 {
 	_cleanup_buf_ struct buf whole = { 0 };
 	struct chain_value value = chain_column(row, text);
@@ -146,6 +146,7 @@ static int add_text(const struct journal *journal, sqlite3_stmt *row, int text,
 	}
 	if (r == -ENOMEM)
 		return r;
+	*missing |= r < 0;
 	if (r < 0 || value.len == 0)
 		return 0;
 	if (value.len > max) {
@@ -187,7 +188,7 @@ static int add_subjects(sqlite3 *db, int64_t execution, struct buf *ret,
 int index_texts(const struct journal *journal, sqlite3 *db, int64_t execution,
 		struct index_texts *ret, struct sbx_err *err)
 {
-	struct index_texts texts = { { 0 }, { 0 }, { 0 } };
+	struct index_texts texts = { .missing = false };
 	sqlite3_stmt *get = NULL;
 	int r = 0, step;
 
@@ -200,13 +201,16 @@ int index_texts(const struct journal *journal, sqlite3 *db, int64_t execution,
 	(void)sqlite3_bind_int64(get, 1, execution);
 	step = sqlite3_step(get);
 	if (step == SQLITE_ROW) {
-		r = add_text(journal, get, 0, 1, INDEX_CODE_MAX, &texts.code);
+		r = add_text(journal, get, 0, 1, INDEX_CODE_MAX, &texts.code,
+			     &texts.missing);
 		if (r == 0)
-			r = add_text(journal, get, 2, 3, INDEX_TEXT_MAX, &texts.output);
+			r = add_text(journal, get, 2, 3, INDEX_TEXT_MAX, &texts.output,
+				     &texts.missing);
 		if (r == 0)
 			r = buf_add(&texts.output, "\n", 1);
 		if (r == 0)
-			r = add_text(journal, get, 4, 5, INDEX_TEXT_MAX, &texts.output);
+			r = add_text(journal, get, 4, 5, INDEX_TEXT_MAX, &texts.output,
+				     &texts.missing);
 	} else if (step != SQLITE_DONE) {
 		r = store_error(db, "texts", err);
 	}

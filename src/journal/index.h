@@ -26,6 +26,7 @@ int index_flush(struct rows *rows, struct sbx_err *err);
 /* The texts of one run, as they are indexed. */
 struct index_texts {
 	struct buf code, output, subjects;
+	bool missing; /* an object could not be read: its text is empty here */
 };
 int index_texts(const struct journal *journal, sqlite3 *db, int64_t execution,
 		struct index_texts *ret, struct sbx_err *err);

@@ -132,9 +132,10 @@ int object_remove(const struct journal *journal, const char *path);
 struct journal_verify {
 	const char *noted;      /* a head's text that was noted elsewhere, or NULL */
 	const char *public_key; /* 64 hex digits: only what this can check; or NULL */
+	bool deep; /* the words of the search index, too: minutes for a million runs */
 };
 /* *ret: {"ok": bool, "finding": {"table", "seq", "what"} | null, "notes": [text],
- * "rows": {table: n}, "objects": n, "signatures": n, "head": text, "seconds": x}; new ref. */
+ * "rows": {table: n}, "objects": n, "signatures": n, "words": n of the index compared (deep), "head": text, "seconds": x}; new ref. */
 int verify_run(const struct journal *journal, const struct journal_verify *what,
 	       const int *stop, json_t **ret, struct sbx_err *err);
 /* {"head": text to note, "signature": hex, "public_key": hex, "at_us", "commit"}, signed here and

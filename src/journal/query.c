@@ -421,7 +421,7 @@ static int answer_head(struct question *question)
 
 static int answer_verify(struct question *question)
 {
-	static const char *const keys[] = { "noted", "public_key", NULL };
+	static const char *const keys[] = { "noted", "public_key", "deep", NULL };
 	struct journal_verify what = { 0 };
 	json_t *row = NULL;
 	int r = filter_known(question, keys);
@@ -431,6 +431,8 @@ static int answer_verify(struct question *question)
 		r = filter_text(question, "noted", 65536, &what.noted);
 	if (r == 0)
 		r = filter_text(question, "public_key", 64, &what.public_key);
+	if (r == 0)
+		r = filter_flag(question, "deep", &what.deep);
 	if (r == 0)
 		r = verify_run(question->journal, &what, question_stop(question), &row,
 			       question->err);

@@ -69,7 +69,7 @@ static const char version_1[] =
 /* Derived, filled in batches up to the verdict that the head names. rowid: executions.seq.
  * No copy of the texts, only the index; deletions give the same texts again (index.c). */
 "CREATE VIRTUAL TABLE search USING fts5(code, output, subjects, content='', columnsize=0,\n"
-"  tokenize=\"unicode61 tokenchars '_'\");\n";
+"  tokenize=\"" SCHEMA_SEARCH_TOKENIZE "\");\n";
 /* clang-format on */
 
 const struct schema_version schema_versions[] = { { version_1, NULL } };

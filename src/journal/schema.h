@@ -10,6 +10,11 @@
 
 #define SCHEMA_APPLICATION_ID 0x53424a31 /* "SBJ1" */
 
+/* How the search index cuts texts into words; part of version 1's text. */
+#define SCHEMA_SEARCH_TOKENIZER "unicode61"
+#define SCHEMA_SEARCH_TOKENIZER_ARGS "tokenchars", "_"
+#define SCHEMA_SEARCH_TOKENIZE "unicode61 tokenchars '_'"
+
 /* The chained tables: `seq INTEGER PRIMARY KEY` first, `mac BLOB` last, rows are added at the
  * end and taken away from the beginning only. */
 enum schema_table {

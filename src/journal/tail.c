@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Purpose: what the search index does not hold yet, searched as it would be: the newest runs,
- *   in an index in memory.
+ * Purpose: what the search index does not hold yet, searched as it would be: the newest runs
+ *   and those without a verdict, in an index in memory.
  * Process: the engine, in a question's thread. Trusts: nothing of the texts.
- * Invariants: at most TAIL_MAX runs are looked at; the index follows within a second, so there
- *   are seldom more. */
+ * Invariants: at most TAIL_MAX runs of each are looked at; the index follows within a second, so
+ *   there are seldom more. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +60,10 @@ static int fill(struct question *question, sqlite3 *memory, int64_t indexed)
 {
 	sqlite3_stmt *runs = NULL, *insert = NULL;
 	int r = question_prepare(question,
-				 "SELECT execution FROM verdicts WHERE seq > ?"
-				 " ORDER BY seq DESC LIMIT " TAIL_MAX,
+				 "SELECT execution FROM (SELECT execution FROM verdicts"
+				 " WHERE seq > ? ORDER BY seq DESC LIMIT " TAIL_MAX ")"
+				 " UNION SELECT execution FROM (SELECT execution FROM"
+				 " running ORDER BY execution DESC LIMIT " TAIL_MAX ")",
 				 &runs);
 
 	if (r == 0 &&
@@ -107,11 +109,11 @@ int tail_find(struct question *question, const char *match, struct buf *ret)
 	if (r < 0)
 		return r;
 	if (sqlite3_open(":memory:", &memory) != SQLITE_OK ||
-	    sqlite3_exec(
-		    memory,
-		    "CREATE VIRTUAL TABLE tail USING fts5(code, output, subjects,"
-		    " content='', columnsize=0, tokenize=\"unicode61 tokenchars '_'\")",
-		    NULL, NULL, NULL) != SQLITE_OK)
+	    sqlite3_exec(memory,
+			 "CREATE VIRTUAL TABLE tail USING fts5(code, output, subjects,"
+			 " content='', columnsize=0, tokenize=\"" SCHEMA_SEARCH_TOKENIZE
+			 "\")",
+			 NULL, NULL, NULL) != SQLITE_OK)
 		r = -EIO;
 	if (r == 0)
 		r = fill(question, memory, indexed);

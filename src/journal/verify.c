@@ -285,7 +285,9 @@ static int check_all(struct verify *v)
 		r = check_index(v);
 	if (r == 0)
 		r = verify_objects(v);
-	return r == 0 ? check_pages(v) : r;
+	if (r == 0)
+		r = check_pages(v);
+	return r == 0 && v->deep ? verify_index(v) : r;
 }
 
 static json_t *report(struct verify *v, double seconds)
@@ -300,10 +302,11 @@ static json_t *report(struct verify *v, double seconds)
 	for (size_t i = 0; i < TABLE_COUNT; i++)
 		(void)json_object_set_new(rows, schema_tables[i].name,
 					  json_integer((json_int_t)v->rows[i]));
-	return json_pack("{s:b,s:o,s:O,s:o,s:I,s:I,s:s,s:f}", "ok", !v->found, "finding",
-			 finding_, "notes", v->notes, "rows", rows, "objects",
+	return json_pack("{s:b,s:o,s:O,s:o,s:I,s:I,s:I,s:s,s:f}", "ok", !v->found,
+			 "finding", finding_, "notes", v->notes, "rows", rows, "objects",
 			 (json_int_t)v->objects, "signatures", (json_int_t)v->signatures,
-			 "head", v->head_text, "seconds", seconds);
+			 "words", (json_int_t)v->words, "head", v->head_text, "seconds",
+			 seconds);
 }
 
 static int begin(struct verify *v, const struct journal_verify *what, struct sbx_err *err)
@@ -347,6 +350,7 @@ int verify_run(const struct journal *journal, const struct journal_verify *what,
 		return err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
 	v->journal = journal;
 	v->noted = what->noted;
+	v->deep = what->deep;
 	v->stop = stop;
 	r = begin(v, what, err);
 	if (r == 0) {

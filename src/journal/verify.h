@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One verification, as its files share it: verify.c (chains, head, file), verify_parts.c
- * (signatures, a noted head, objects). */
+ * (signatures, a noted head, objects), verify_index.c (words of the search index). */
 #ifndef SBX_JOURNAL_VERIFY_H
 #define SBX_JOURNAL_VERIFY_H
 
@@ -26,6 +26,7 @@ struct verify {
 	const struct chain_keys *keys; /* NULL: with the public key only */
 	unsigned char public[32];
 	const char *noted;
+	bool deep;
 	const int *stop;
 	sqlite3 *db;
 	struct head head;
@@ -36,7 +37,7 @@ struct verify {
 	int64_t seq;
 	json_t *notes;
 	int64_t rows[TABLE_COUNT];
-	uint64_t objects, signatures;
+	uint64_t objects, signatures, words;
 
 	/* Called for each good row. */
 	int (*each[TABLE_COUNT])(struct verify *v, int64_t seq,
@@ -66,5 +67,8 @@ int verify_verdict(struct verify *v, int64_t seq, const struct chain_value *valu
 int verify_file(struct verify *v, int64_t seq, const struct chain_value *values);
 int verify_cut(struct verify *v, int64_t seq, const struct chain_value *values);
 void verify_clear(struct verify *v);
+
+/* ---- verify_index.c, after all the others ---- */
+int verify_index(struct verify *v);
 
 #endif

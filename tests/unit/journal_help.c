@@ -161,9 +161,8 @@ void box_indexed(struct box *box)
 	fail_msg("the search index does not catch up");
 }
 
-json_t *box_verify(struct box *box, const char *noted, const char *public_key)
+static json_t *verify(struct box *box, const struct journal_verify *what)
 {
-	const struct journal_verify what = { .noted = noted, .public_key = public_key };
 	struct box reader = { .loop = box->loop };
 	json_t *report = NULL;
 
@@ -173,10 +172,24 @@ json_t *box_verify(struct box *box, const char *noted, const char *public_key)
 		box->err = reader.err;
 		return NULL;
 	}
-	if (verify_run(reader.journal, &what, NULL, &report, &reader.err) < 0)
+	if (verify_run(reader.journal, what, NULL, &report, &reader.err) < 0)
 		box->err = reader.err;
 	box_close(&reader);
 	return report;
+}
+
+json_t *box_verify(struct box *box, const char *noted, const char *public_key)
+{
+	const struct journal_verify what = { .noted = noted, .public_key = public_key };
+
+	return verify(box, &what);
+}
+
+json_t *box_verify_deep(struct box *box)
+{
+	const struct journal_verify what = { .deep = true };
+
+	return verify(box, &what);
 }
 
 bool box_is_good(struct box *box)

@@ -27,6 +27,8 @@ void box_record(struct box *box, unsigned salt);
 json_t *box_result(const char *id, unsigned salt, size_t output);
 /* Waits until the search index holds all. */
 void box_indexed(struct box *box);
+/* Verifies, the words of the search index, too. */
+json_t *box_verify_deep(struct box *box);
 /* Verifies with a journal that only reads. Its report; new reference. */
 json_t *box_verify(struct box *box, const char *noted, const char *public_key);
 bool box_is_good(struct box *box); /* verify finds nothing; else it says what on stderr */

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "journal/index.h"
+#include "journal/writer.h"
 #include "journal_help.h"
 
 #define RUNS 90u
@@ -507,6 +509,94 @@ static void public_key(void **state)
 	free(public);
 }
 
+/* ---- the search index ---- */
+
+struct wrong {
+	const char *sql;
+	int64_t execution; /* :run; 0: none */
+	bool forget;
+};
+
+/* A mistake of ours: the index changes through the writer's own hook, so that its sum is right. */
+static int fill_wrongly(struct rows *rows, void *arg, struct sbx_err *err)
+{
+	const struct wrong *wrong = arg;
+	sqlite3_stmt *s = NULL;
+	int r = 0;
+
+	if (wrong->forget)
+		r = index_forget(rows, wrong->execution, err);
+	if (r == 0 && wrong->sql) {
+		assert_int_equal(sqlite3_prepare_v2(rows->db, wrong->sql, -1, &s, NULL),
+				 SQLITE_OK);
+		(void)sqlite3_bind_int64(s, 1, wrong->execution);
+		assert_int_equal(sqlite3_step(s), SQLITE_DONE);
+		(void)sqlite3_finalize(s);
+	}
+	return r == 0 ? index_flush(rows, err) : r;
+}
+
+static int64_t first_run(struct fixture *f)
+{
+	sqlite3 *db = box_edit(&f->box);
+	sqlite3_stmt *get = NULL;
+	int64_t first;
+
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT min(seq) + 1 FROM executions", -1,
+					    &get, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(get), SQLITE_ROW);
+	first = sqlite3_column_int64(get, 0);
+	(void)sqlite3_finalize(get);
+	(void)sqlite3_close(db);
+	return first;
+}
+
+static void index_filled_wrongly(void **state)
+{
+	static const struct wrong all[] = {
+		{ "INSERT INTO search (rowid, code) VALUES (?, 'more')", 1, false },
+		{ "INSERT INTO search (rowid, subjects) VALUES (?, 'more')", 100000,
+		  false },
+		{ NULL, 1, true },
+		/* Words in another column, in another order. */
+		{ "INSERT INTO search (rowid, output) VALUES (?, 'number1')", 1, true },
+		{ "INSERT INTO search (search) VALUES ('delete-all')", 0, false },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct wrong wrong = all[i];
+		const json_t *finding;
+		json_t *report;
+
+		restore(f);
+		report = box_verify_deep(&f->box);
+		assert_true(json_is_true(json_object_get(report, "ok")));
+		assert_true(json_integer_value(json_object_get(report, "words")) > 100);
+		json_decref(report);
+		if (wrong.execution == 1)
+			wrong.execution = first_run(f);
+		assert_int_equal(box_open(&f->box), 0);
+		assert_int_equal(
+			writer_call(f->box.journal, fill_wrongly, &wrong, &f->box.err),
+			0);
+		box_close(&f->box);
+		assert_false(found(f));
+		report = box_verify_deep(&f->box);
+		assert_true(json_is_false(json_object_get(report, "ok")));
+		finding = json_object_get(report, "finding");
+		assert_string_equal(json_string_value(json_object_get(finding, "table")),
+				    "search");
+		if (wrong.execution > 0)
+			assert_int_equal(
+				json_integer_value(json_object_get(finding, "seq")),
+				wrong.execution);
+		json_decref(report);
+	}
+	restore(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +604,7 @@ int main(void)
 		cmocka_unit_test(objects),
 		cmocka_unit_test(set_back),
 		cmocka_unit_test(public_key),
+		cmocka_unit_test(index_filled_wrongly),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -231,6 +231,39 @@ static void test_filters(void **state)
 	json_decref(all);
 }
 
+/* A run without a verdict is found by its code, whatever drives the walk. */
+static void test_text_of_running(void **state)
+{
+	json_t *rows;
+	unsigned answers = box.answers;
+
+	(void)state;
+	box_begin(&box, "open1", "print('unfinished symphony')");
+	box_wait(&box, answers + 1);
+	rows = ask("list", json_pack("{s:s}", "text", "unfinished symph*"), NULL);
+	assert_int_equal(json_array_size(rows), 1);
+	assert_string_equal(text_of(rows, 0, "id"), "open1");
+	assert_string_equal(text_of(rows, 0, "status"), "running");
+	json_decref(rows);
+	assert_int_equal(count("list", json_pack("{s:s,s:s}", "text", "symphony",
+						 "status", "running")),
+			 1);
+	assert_int_equal(count("list", json_pack("{s:s,s:s}", "text", "number42",
+						 "status", "running")),
+			 0);
+	assert_int_equal(count("list", json_pack("{s:s,s:s}", "text", "symphony",
+						 "status", "lost")),
+			 0);
+	assert_int_equal(
+		count("list", json_pack("{s:s,s:s}", "text", "symphony", "status", "ok")),
+		0);
+	box_end(&box, box_result("open1", 1, 0));
+	box_wait(&box, answers + 2);
+	assert_int_equal(count("list", json_pack("{s:s}", "text", "symphony")), 1);
+	box_indexed(&box);
+	assert_int_equal(count("list", json_pack("{s:s}", "text", "symphony")), 1);
+}
+
 /* Words of SQL and of the index's language are words; what is no filter is refused. */
 static void test_hostile_filters(void **state)
 {
@@ -534,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_samples),
 		cmocka_unit_test(test_follow),
 		cmocka_unit_test(test_newest),
+		cmocka_unit_test(test_text_of_running),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_hostile_records),
 		cmocka_unit_test(test_close),
