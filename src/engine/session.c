@@ -347,6 +347,9 @@ static void on_carried(void *arg, const struct sbx_err *err, int fd, uint64_t si
 	(void)size;
 	fd_close(&fd);
 	s->carrying = false;
+	/* Its box was freed meanwhile, and the session may go with it. */
+	if (!s->box)
+		return;
 	if (err && s->box->state == BOX_OPEN) {
 		session_end(s, "its files could not be put into its new jail");
 		return;
