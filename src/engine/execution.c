@@ -46,7 +46,7 @@ void execution_release(struct execution *x)
 	if (!x->session)
 		box_free(&x->box);
 	if (x->member)
-		session_leaves(x->session);
+		session_leaves(x->session, x);
 	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);
