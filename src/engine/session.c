@@ -106,9 +106,10 @@ int session_keep(struct session *s, size_t bytes, struct sbx_err *err)
 
 	if (bytes > SESSION_KEPT_BYTES - s->kept_bytes ||
 	    bytes > SESSIONS_KEPT_BYTES - *all)
-		return err_set(err, SBX_AT_BUSY, EAGAIN,
-			       "%zu MiB wait for the session and %zu MiB for all sessions",
-			       s->kept_bytes >> 20, *all >> 20);
+		return err_set(
+			err, SBX_AT_BUSY, EAGAIN,
+			"%zu MiB wait for the session and %zu MiB for all sessions",
+			s->kept_bytes >> 20, *all >> 20);
 	s->kept_bytes += bytes;
 	*all += bytes;
 	return 0;
