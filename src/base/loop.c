@@ -18,6 +18,7 @@
 #include "base/loop.h"
 
 #define BATCH 64
+#define STALL_US 10000u
 #define UNARMED SIZE_MAX
 
 struct loop_io {
@@ -308,11 +309,11 @@ static int set_timer_fd(struct loop *loop)
 	return 0;
 }
 
-static void fire_timers(struct loop *loop)
+static void fire_timers(struct loop *loop, uint64_t due_us)
 {
 	if (loop->heap_len == 0)
 		return;
-	loop->firing_us = loop_now_us();
+	loop->firing_us = due_us;
 	while (!loop->stop && loop->heap_len > 0 &&
 	       loop->heap[0]->at_us <= loop->firing_us) {
 		struct loop_timer *timer = loop->heap[0];
@@ -327,6 +328,7 @@ static void fire_timers(struct loop *loop)
 static int turn(struct loop *loop)
 {
 	struct epoll_event events[BATCH];
+	uint64_t begun_us, now_us;
 	int count, i, r;
 
 	r = set_timer_fd(loop);
@@ -335,6 +337,7 @@ static int turn(struct loop *loop)
 	count = epoll_wait(loop->epoll_fd, events, BATCH, -1);
 	if (count < 0)
 		return errno == EINTR ? 0 : -errno;
+	begun_us = loop_now_us();
 	for (i = 0; i < count && !loop->stop; i++) {
 		struct loop_io *io = events[i].data.ptr;
 		uint64_t expirations;
@@ -348,8 +351,11 @@ static int turn(struct loop *loop)
 			io->fn(io->arg, events[i].events);
 		}
 	}
+	/* Where one callback took long, what came in time meanwhile is still unread: no
+	 * deadline may pass before it. */
+	now_us = loop_now_us();
 	if (!loop->stop)
-		fire_timers(loop);
+		fire_timers(loop, now_us - begun_us > STALL_US ? begun_us : now_us);
 	return 0;
 }
 

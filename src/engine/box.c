@@ -27,6 +27,8 @@
 #define COLLECT_US 500000u /* the init looks through what the program left */
 #define EXIT_US 2000000u   /* from killing a jail to its end */
 #define NOTIFY_BURST 100u
+#define OUTPUT_FREE (1u << 20)
+#define OUTPUT_COPIES 4u
 #define NOTIFY_PER_SECOND 50u
 
 struct box_call {
@@ -104,6 +106,8 @@ static void on_ended(void *arg)
 /* On the loop, with nothing of ours on the stack. */
 static void ended_soon(struct box *box)
 {
+	/* Its patience may be over, too, where we were held up: it did end. */
+	loop_timer_cancel(&box->timer);
 	if (!box->now_timer && loop_timer_at(box->engine->loop, &box->now_timer,
 					     loop_now_us(), on_ended, box) < 0)
 		on_ended(box);
@@ -663,6 +667,16 @@ static void on_admitted(void *arg)
 		box_fault(box, &err);
 }
 
+/* Of the machine: its own, and what we hold of its output, which is there as bytes, as a
+ * result and as an answer. Up to OUTPUT_FREE that is part of the overhead. */
+static uint64_t memory_of(const struct sbx_policy *policy)
+{
+	uint64_t output = (uint64_t)policy->max_output_bytes;
+
+	return ((uint64_t)policy->max_memory_mb << 20) +
+	       (output > OUTPUT_FREE ? (output - OUTPUT_FREE) * OUTPUT_COPIES : 0);
+}
+
 /* 1: admitted. 0: it waits. A session that begins again has what it was promised. */
 static int ask_admission(struct box *box, const struct box_spec *spec,
 			 struct sbx_err *err)
@@ -674,8 +688,8 @@ static int ask_admission(struct box *box, const struct box_spec *spec,
 	}
 	return admission_ask(box->engine->admission,
 			     box->session ? ADMISSION_SESSION : ADMISSION_RUN,
-			     spec->caller, (uint64_t)box->policy.max_memory_mb << 20,
-			     on_admitted, box, &box->ticket, err);
+			     spec->caller, memory_of(&box->policy), on_admitted, box,
+			     &box->ticket, err);
 }
 
 int box_new(struct engine *engine, const struct box_spec *spec,

@@ -48,7 +48,7 @@ void execution_release(struct execution *x)
 	admission_done(&x->place);
 	admission_drop(x->engine->admission, &x->waiting_bytes);
 	if (x->member)
-		session_leaves(x->session);
+		session_leaves(x->session, x);
 	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);

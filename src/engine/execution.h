@@ -47,6 +47,7 @@ struct execution {
 	uint64_t submitted_us, taken_us, started_us, ended_us, grace_until_us;
 	uint64_t began_ns; /* by the clock of files' times */
 	uint64_t disk_before_bytes, dropped_before;
+	size_t kept_bytes; /* of its request, which its session counts */
 	enum outcome_stop stop;
 	struct sbx_err fault;
 	struct displays displays;
@@ -86,7 +87,8 @@ void execution_box_ended(struct execution *x);
 
 /* ---- session.c ---- */
 int session_queue(struct session *session, struct execution *x, struct sbx_err *err);
-void session_leaves(struct session *session); /* one that it counted is gone */
+void session_leaves(struct session *session, /* one that it counted is gone */
+		    const struct execution *x);
 void session_unqueue(struct session *session, struct execution *x);
 void session_turn(struct session *session); /* a program of it is over: the next one */
 uint32_t session_count(struct session *session); /* of the program that begins */

@@ -23,6 +23,7 @@ struct engine {
 	uint32_t begun; /* executions and sessions, ever */
 	struct session *sessions;
 	size_t session_count, session_max;
+	size_t session_kept_bytes; /* that wait for their sessions, all together */
 	uint32_t session_idle_s;
 	struct admission *admission;
 	char missing_detail[160];  /* of the first wall that does not stand */

@@ -20,6 +20,9 @@
 #include "engine/execution.h"
 #include "engine/session_internal.h"
 
+#define SESSION_KEPT_BYTES (64u << 20) /* for one */
+#define SESSIONS_KEPT_BYTES (512u << 20)
+
 /* ---- telling ---- */
 
 static void changed(struct session *s)
@@ -95,7 +98,39 @@ static void rest(struct session *s)
 		session_end(s, "no memory for its timer");
 }
 
+/* ---- what waits for it ---- */
+
+int session_keep(struct session *s, size_t bytes, struct sbx_err *err)
+{
+	size_t *all = &s->engine->session_kept_bytes;
+
+	if (bytes > SESSION_KEPT_BYTES - s->kept_bytes ||
+	    bytes > SESSIONS_KEPT_BYTES - *all)
+		return err_set(
+			err, SBX_AT_BUSY, EAGAIN,
+			"%zu MiB wait for the session and %zu MiB for all sessions",
+			s->kept_bytes >> 20, *all >> 20);
+	s->kept_bytes += bytes;
+	*all += bytes;
+	return 0;
+}
+
+void session_let_go(struct session *s, size_t bytes)
+{
+	s->kept_bytes -= bytes;
+	s->engine->session_kept_bytes -= bytes;
+}
+
 /* ---- programs ---- */
+
+static size_t weight_of(const struct execution *x)
+{
+	size_t sum = x->code_len + x->stdin_len;
+
+	for (size_t i = 0; i < x->file_count; i++)
+		sum += x->files[i].len;
+	return sum;
+}
 
 int session_queue(struct session *s, struct execution *x, struct sbx_err *err)
 {
@@ -106,6 +141,9 @@ int session_queue(struct session *s, struct execution *x, struct sbx_err *err)
 		return err_set(err, SBX_AT_BUSY, EAGAIN,
 			       "%u programs wait for their turn in the session",
 			       SESSION_QUEUE_MAX);
+	if (session_keep(s, weight_of(x), err) < 0)
+		return -EAGAIN;
+	x->kept_bytes = weight_of(x);
 	x->member = true;
 	s->members++;
 	*s->last = x;
@@ -117,8 +155,9 @@ int session_queue(struct session *s, struct execution *x, struct sbx_err *err)
 	return 0;
 }
 
-void session_leaves(struct session *s)
+void session_leaves(struct session *s, const struct execution *x)
 {
+	session_let_go(s, x->kept_bytes);
 	s->members--;
 }
 
@@ -221,6 +260,7 @@ static void session_free(struct session *s)
 	loop_timer_cancel(&s->now_timer);
 	inspect_end(s);
 	files_end(s);
+	session_let_go(s, s->kept_bytes);
 	box_free(&s->box);
 	collect_free(&s->known);
 	policy_clear(&s->policy);
@@ -380,6 +420,9 @@ static void on_carried(void *arg, const struct sbx_err *err, int fd, uint64_t si
 	(void)size;
 	fd_close(&fd);
 	s->carrying = false;
+	/* Its box was freed meanwhile, and the session may go with it. */
+	if (!s->box)
+		return;
 	if (err && s->box->state == BOX_OPEN) {
 		session_end(s, "its files could not be put into its new jail");
 		return;
@@ -392,6 +435,8 @@ static void on_opened(void *arg)
 	struct session *s = arg;
 
 	s->busy = true; /* until its first turn finds nothing to do */
+	session_let_go(s, s->given_bytes);
+	s->given_bytes = 0;
 	s->pace_ms = METER_FIRST_MS;
 	if (s->carried >= 0) {
 		s->carrying = box_file(s->box, INIT_PUT, "", s->carried, on_carried, s) ==
@@ -468,6 +513,10 @@ int session_new(struct engine *engine, const struct session_request *request,
 	if (policy_copy(&s->policy, request->policy) < 0 || (request->cwd && !s->cwd) ||
 	    engine_new_id(s->id) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "a session");
+	for (size_t i = 0; i < request->file_count; i++)
+		s->given_bytes += request->files[i].len;
+	if (r == 0)
+		r = session_keep(s, s->given_bytes, err);
 	if (r == 0)
 		r = make_box(s, request, &s->box, err);
 	if (r < 0) {

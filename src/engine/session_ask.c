@@ -18,6 +18,7 @@
 #define ASK_US 1000000u /* for an answer; then an interrupt, and once more */
 #define ITEMS_MAX 500u
 #define TEXT_MAX 1024u
+#define CALL_BYTES 16384u /* what a call about a file costs besides what it carries */
 
 /* ---- questions to the worker ---- */
 
@@ -215,6 +216,7 @@ struct session_file {
 	bool begun;
 	struct collect *collect;
 	uint64_t size; /* of what is put */
+	size_t kept_bytes;
 	char path[];
 };
 
@@ -246,6 +248,7 @@ static void call_free(struct session_file *call)
 		at = &(*at)->next;
 	if (*at)
 		*at = call->next;
+	session_let_go(call->session, call->kept_bytes);
 	collect_free(&call->collect);
 	fd_close(&call->archive);
 	free(call);
@@ -357,6 +360,13 @@ static int ask(struct session *s, struct session_file *call, struct sbx_err *err
 {
 	int r = call ? 0 : -ENOMEM;
 
+	/* Who asked may be gone long before a session that waits for its jail answers. */
+	if (r == 0 && session_keep(s, CALL_BYTES + (size_t)call->size, err) < 0) {
+		call_free(call);
+		return -EAGAIN;
+	}
+	if (r == 0)
+		call->kept_bytes = CALL_BYTES + (size_t)call->size;
 	if (r == 0 && s->box->state == BOX_ENDING)
 		r = -EPIPE;
 	if (r == 0 && s->box->state == BOX_OPEN)

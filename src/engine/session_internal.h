@@ -23,6 +23,7 @@ struct session {
 
 	struct execution *first, **last; /* those that wait for their turn */
 	size_t queued, members;          /* members: all that name the session */
+	size_t kept_bytes, given_bytes;  /* that wait for it; of them its first files */
 	bool busy, over, restarting, quiet;
 
 	struct collect *known; /* of /work, after the last program */
@@ -45,6 +46,9 @@ struct session {
 };
 
 void session_turn_soon(struct session *session);
+/* Counts what we keep until the session takes it; BUSY where that is too much. */
+int session_keep(struct session *session, size_t bytes, struct sbx_err *err);
+void session_let_go(struct session *session, size_t bytes);
 
 /* ---- session_ask.c ---- */
 void inspect_answered(struct session *session, const char *data, size_t len);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/jsontext.h"
 #include "journal/redact.h"
 
@@ -179,10 +180,12 @@ static int prepare_file(struct journal *journal, struct job *job, struct sbx_err
 		return err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
 	}
 	left->size = job->len;
+	job->left = left;
+	if (mask(journal, &left->path, err) < 0)
+		return -ENOMEM;
 	if (job->data)
 		r = object_write(journal, job->data, job->len, left->object, err);
 	left->kept = job->data && r == 0;
-	job->left = left;
 	/* The verdict is written without it, and its caller told so. */
 	if (r < 0)
 		job->live->file_err = *err;
@@ -363,6 +366,36 @@ static int put_left(struct rows *rows, int64_t execution, const struct left_file
 }
 
 /* Those that were too much to be handed over: name and size. */
+static int put_one_listed(struct rows *rows, struct job *job, int64_t execution,
+			  const json_t *file, struct sbx_err *err)
+{
+	const char *path = json_string_value(json_object_get(file, "path"));
+	_cleanup_free_ char *masked = path ? strdup(path) : NULL;
+	const struct left_file *left = job->live->left;
+
+	/* One whose name is not UTF-8 is told of by its contents only. */
+	if (!path || json_object_get(file, "path_bytes"))
+		return 0;
+	if (!masked)
+		return err_set(err, SBX_AT_JOURNAL, ENOMEM, "journal");
+	if (mask(rows->journal, &masked, err) < 0)
+		return -ENOMEM;
+	while (left && strcmp(left->path, masked) != 0)
+		left = left->next;
+	if (!left) {
+		const struct chain_value values[] = {
+			chain_number(execution),
+			chain_blob(masked, strlen(masked)),
+			or_else(number_of(file, "size", 1), chain_number(0)),
+			{ .type = SQLITE_NULL },
+		};
+
+		if (rows_insert(rows, TABLE_FILES, values, err) < 0)
+			return -EIO;
+	}
+	return 0;
+}
+
 static int put_listed(struct rows *rows, struct job *job, int64_t execution,
 		      struct sbx_err *err)
 {
@@ -372,23 +405,7 @@ static int put_listed(struct rows *rows, struct job *job, int64_t execution,
 
 	json_array_foreach(json_object_get(job->json, "files"), i, file)
 	{
-		struct chain_value path = string_of(file, "path"),
-				   size = number_of(file, "size", 1);
-		const struct chain_value values[] = {
-			chain_number(execution),
-			chain_blob(path.data, path.len),
-			or_else(size, chain_number(0)),
-			{ .type = SQLITE_NULL },
-		};
-		const struct left_file *left = job->live->left;
-
-		/* One whose name is not UTF-8 is told of by its contents only. */
-		if (!path.data || json_object_get(file, "path_bytes"))
-			continue;
-		while (left && strcmp(left->path, path.data) != 0)
-			left = left->next;
-		if (!left && rows_insert(rows, TABLE_FILES, values, err) < 0)
-			r = -EIO;
+		r = put_one_listed(rows, job, execution, file, err);
 		if (r < 0)
 			break;
 	}

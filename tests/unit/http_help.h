@@ -258,6 +258,12 @@ const struct sbx_policy *session_policy(const struct session *session)
 	return NULL;
 }
 
+void *session_arg(const struct session *session)
+{
+	(void)session;
+	return NULL;
+}
+
 /* ---- a server in a thread of its own ---- */
 
 struct server {

@@ -601,6 +601,45 @@ static void timers_change_in_callbacks(void **state)
 	close(fds[1]);
 }
 
+static int late_pipe[2];
+
+static void hold_up(void *arg, uint32_t events)
+{
+	uint64_t until = loop_now_us() + 40000;
+
+	(void)events;
+	note("s");
+	loop_remove(arg);
+	assert_int_equal(write(late_pipe[1], "x", 1), 1);
+	while (loop_now_us() < until)
+		;
+}
+
+/* What came before a deadline is read before it, however long another callback took. */
+static void no_deadline_before_what_came(void **state)
+{
+	struct loop_io *io = NULL, *late = NULL;
+	struct loop_timer *deadline = NULL;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(late_pipe, O_CLOEXEC), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(loop_add(loop, fds[0], EPOLLIN, hold_up, &io, &io), 0);
+	assert_int_equal(loop_add(loop, late_pipe[0], EPOLLIN, on_pipe, &late, &late), 0);
+	assert_int_equal(
+		loop_timer_at(loop, &deadline, loop_now_us() + 20000, note_and_stop, "t"),
+		0);
+	assert_int_equal(loop_run(loop), 0);
+	assert_string_equal(trace, "spt");
+	loop_timer_cancel(&deadline);
+	for (int i = 0; i < 2; i++) {
+		close(fds[i]);
+		close(late_pipe[i]);
+	}
+}
+
 static uint64_t last_at;
 static int fired;
 struct shot {
@@ -997,6 +1036,7 @@ int main(void)
 		LOOPED(timers_in_order),
 		LOOPED(timers_change_in_callbacks),
 		LOOPED(timers_many),
+		LOOPED(no_deadline_before_what_came),
 		LOOPED(io_removed_in_callback),
 		LOOPED(io_modified),
 		LOOPED(calls_in_order),

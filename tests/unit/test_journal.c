@@ -449,6 +449,11 @@ static void masks(void **state)
 		(void)json_object_set_new(
 			json_array_get(json_object_get(result, "events"), 0), "subject",
 			json_string("/home/hunter2-secret"));
+		(void)json_object_set_new(
+			result, "files",
+			json_pack("[{s:s,s:i},{s:s,s:i}]", "path", "hunter2-secret.txt",
+				  "size", 1, "path", "sk-live-1234567890", "size", 2));
+		journal_file(box->journal, "m", "hunter2-secret.txt", "x", 1);
 		box_end(box, result);
 	}
 	box_wait(box, 2);
