@@ -13,7 +13,7 @@ struct broker {
 	struct claim claim;
 	int engine_pidfd;
 	int sync_fd, mover_fd;
-	bool reader; /* its engine runs nothing: no cgroup */
+	bool reader;                         /* its engine runs nothing: no cgroup */
 	bool has_door, has_journal, has_key; /* the role's descriptors that were given */
 	int listener_count;                  /* from ROLE_LISTENERS_FD on */
 	struct opened opened;

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import gc
 import importlib
 import io
 import re
@@ -28,6 +29,7 @@ def place(own_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SANDBOX_JOURNAL", str(tmp_path / "journal"))
     monkeypatch.chdir(tmp_path)
     yield
+    gc.collect()  # what an example left behind is nobody's any more
     server_module.shutdown()
 
 

@@ -83,8 +83,6 @@ class Session(Programs):
         if files:
             self._wanted["files"] = files_of(files)
         self.name = name
-        #: Its files.
-        self.files = SessionFiles(self)
         self._lock = threading.Lock()
         self._id: str | None = None
         self._ended: str | None = None
@@ -103,6 +101,11 @@ class Session(Programs):
                 self._id = found
             return self._id
 
+    @property
+    def files(self) -> SessionFiles:
+        """Its files."""
+        return SessionFiles(self)  # made anew: kept, it would be a cycle, and the server would outlive its last user
+
     def describe(self) -> Mapping[str, Any]:
         """``state`` (``starting``, ``idle``, ``busy``), ``executions``, ``memory_bytes``, ``idle_timeout_s``,
         ``policy`` and the rest of what the server says of it."""
@@ -114,7 +117,8 @@ class Session(Programs):
         self._ask("POST", "/interrupt")
 
     def restart(self) -> None:
-        """A new interpreter: variables are gone, files stay."""
+        """A new interpreter: variables are gone. Files stay, but not those given to :meth:`Sandbox.session` that no
+        program wrote to: put them there again."""
         self._ask("POST", "/restart")
 
     def variables(self) -> list[Variable]:
