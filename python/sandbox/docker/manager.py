@@ -47,7 +47,9 @@ class DockerSandbox(Sandbox):
         self._remote = None
         self._container: _Container | None = None
 
-    def execute_async(self, code: str, callback: Any = None, files: Files | None = None, **options: Any) -> Any:
+    def execute_async(  # type: ignore[override]  # the first version's second parameter, where files are elsewhere
+        self, code: str, callback: Any = None, files: Files | None = None, **options: Any
+    ) -> Any:
         """With a callback: runs in a thread, which is returned, and calls ``callback(result=VALUE, error=None)`` or
         ``callback(result=None, error=EXCEPTION)`` there. Without: a coroutine, as :meth:`Sandbox.execute_async`."""
         if not callable(callback):

@@ -110,7 +110,7 @@ class InterpreterSandbox:
     def _ready(self) -> Any:
         if self._interpreter is None:
             try:
-                from interpreter import OpenInterpreter  # type: ignore[import-not-found, unused-ignore]
+                from interpreter import OpenInterpreter  # type: ignore[import]
             except ImportError as exc:
                 raise SandboxError(
                     f"Open Interpreter is not installed ({exc}): pip install 'open-interpreter>=0.2,<0.5'"

@@ -29,16 +29,20 @@ def executor(
 
     Final answers cross as data, never as pickles. Raises ImportError where smolagents is not installed.
     """
-    from smolagents.local_python_executor import CodeOutput  # type: ignore[import-not-found, unused-ignore]
-    from smolagents.remote_executors import RemotePythonExecutor  # type: ignore[import-not-found, unused-ignore]
-    from smolagents.utils import AgentError  # type: ignore[import-not-found, unused-ignore]
+    from smolagents.local_python_executor import CodeOutput  # type: ignore[import]
+    from smolagents.remote_executors import RemotePythonExecutor  # type: ignore[import]
+    from smolagents.utils import AgentError  # type: ignore[import]
 
-    class SandboxExecutor(RemotePythonExecutor):  # type: ignore[misc, unused-ignore]
+    class SandboxExecutor(RemotePythonExecutor):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(list(additional_imports), logger if logger is not None else _Logger())
             self.sandbox = Sandbox(SandboxSettings.preset("data") if settings is None else settings)
             self.session: Session | None = None
-            self.installed_packages = self.install_packages(list(additional_imports))
+            try:
+                self.installed_packages = self.install_packages(list(additional_imports))
+            except BaseException:
+                self.cleanup()
+                raise
 
         def run_code_raise_errors(self, code: str) -> Any:
             if self.session is None:
@@ -84,7 +88,7 @@ def _picture(result: Result) -> Any:
     if not isinstance(data, str):
         return None
     try:
-        from PIL import Image  # type: ignore[import-not-found, unused-ignore]
+        from PIL import Image
     except ImportError:
         return None
     return Image.open(io.BytesIO(base64.b64decode(data)))

@@ -57,7 +57,7 @@ class PythonTool:
 
     def langchain(self) -> Any:
         """A ``StructuredTool``. Raises ImportError where langchain-core is not installed."""
-        from langchain_core.tools import StructuredTool  # type: ignore[import-not-found, unused-ignore]
+        from langchain_core.tools import StructuredTool  # type: ignore[import]
 
         def run_python(code: str) -> str:
             """Runs Python."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 
 from sandbox.core.server import find_binary
 from sandbox.exceptions import SandboxError
@@ -21,17 +22,20 @@ def run_server(host: str = "127.0.0.1", port: int = 5000) -> int:
     with TLS. Raises :class:`SandboxError` where the command is missing.
     """
     where = f"[{host}]" if ":" in host else host
-    # It prints the addresses itself, on standard error, when it is ready.
-    server = subprocess.Popen([find_binary(), "serve", "--listen", f"{where}:{port}"], stdin=subprocess.DEVNULL)
-    while True:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal has sent it to the server, too, which finishes what runs
-        except BaseException:
-            server.terminate()
-            server.wait()
-            raise
+    with tempfile.TemporaryDirectory(prefix="sandbox-web-") as place:
+        # A socket of its own: there may be a service, and there may be no XDG_RUNTIME_DIR. The server prints its
+        # addresses itself, on standard error, when it is ready.
+        command = [find_binary(), "serve", "--socket", f"{place}/s", "--listen", f"{where}:{port}"]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue  # the terminal has sent it to the server, too, which finishes what runs
+            except BaseException:
+                server.terminate()
+                server.wait()
+                raise
 
 
 def main(arguments: list[str] | None = None) -> int:
