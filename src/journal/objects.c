@@ -23,6 +23,7 @@
 #define NAME_HEX (2 * JOURNAL_OBJECT_BYTES)
 #define PATH_SIZE (NAME_HEX + 2) /* with the slash and the NUL */
 #define UNSYNCED_MAX 4096u
+#define REMEMBERED 16u             /* of them that were written last are compared */
 #define FRESH_US (300 * 1000000ll) /* who made it so lately may not have synced it yet */
 
 static void path_of(const unsigned char name[JOURNAL_OBJECT_BYTES], char ret[PATH_SIZE])
@@ -44,12 +45,25 @@ bool object_exists(const struct journal *journal,
 
 /* ---- making it last ---- */
 
+/* Runs after one another mostly have one policy: it is synced once for all of them. */
+static bool is_remembered(const struct journal *journal, const unsigned char *name)
+{
+	const struct unsynced *item = journal->unsynced;
+
+	for (unsigned i = 0; item && i < REMEMBERED; i++, item = item->next)
+		if (memcmp(item->name, name, sizeof(item->name)) == 0)
+			return true;
+	return false;
+}
+
 static void remember(struct journal *journal, const unsigned char *name)
 {
 	struct unsynced *item = malloc(sizeof(*item));
 
 	(void)pthread_mutex_lock(&journal->lock);
-	if (item && journal->unsynced_count < UNSYNCED_MAX) {
+	if (is_remembered(journal, name)) {
+		/* Nothing more is to be done for it. */
+	} else if (item && journal->unsynced_count < UNSYNCED_MAX) {
 		memcpy(item->name, name, sizeof(item->name));
 		item->next = journal->unsynced;
 		journal->unsynced = item;

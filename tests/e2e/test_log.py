@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import glob
 import http.client
 import io
 import json
@@ -426,6 +427,81 @@ def test_forward(tmp_path) -> None:
             process.wait()
             process.stderr.close()
         heard.close()
+        shutil.rmtree(place)
+
+
+def descendants(pid: int) -> list[int]:
+    out: list[int] = []
+    for name in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(name) as file:
+                below = [int(word) for word in file.read().split()]
+        except OSError:
+            continue
+        out += below + [deep for child in below for deep in descendants(child)]
+    return out
+
+
+def reader_of(process: subprocess.Popen) -> int | None:
+    """The engine that only reads the journal, for the forwarding."""
+    for pid in descendants(process.pid):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        if b"--role=engine" in words and b"--reader" in words:
+            return pid
+    return None
+
+
+def test_forward_after_its_reader_died(tmp_path) -> None:
+    """That something may be missing is told in its place, and what comes after it is forwarded as before."""
+    place = tempfile.mkdtemp(prefix="sandbox-fw-")
+    process = None
+    try:
+        with open(f"{place}/sandbox.yaml", "w") as file:
+            file.write(f"journal:\n  dir: {place}/journal\n  forward: ['file:{place}/records.jsonl']\n")
+        process = subprocess.Popen([runner.BINARY, "serve", "--config", f"{place}/sandbox.yaml", "--socket",
+                                    f"{place}/s", "--exit-with-stdin"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert b"listening" in process.stderr.readline()
+
+        def execute() -> str:
+            connection = Unix(f"{place}/s")
+            connection.request("POST", "/v1/executions", json.dumps({"code": "1"}), {"Content-Type": "application/json"})
+            result = json.loads(connection.getresponse().read())
+            connection.close()
+            assert result["status"] == "ok" and result["recorded"]
+            return result["id"]
+
+        def records_until(record: str, id: str | None = None) -> list[dict]:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                if os.path.exists(f"{place}/records.jsonl"):
+                    with open(f"{place}/records.jsonl") as file:
+                        records = [json.loads(line) for line in file]
+                    if any(row["record"] == record and row.get("id") == id for row in records):
+                        return records
+                time.sleep(0.05)
+            raise AssertionError(f"no {record} of {id}")
+
+        assert not any(row["record"] == "gap" for row in records_until("verdict", execute()))
+        reader = reader_of(process)
+        assert reader, "the forwarding has no reader"
+        os.kill(reader, signal.SIGKILL)
+        records = records_until("gap")
+        assert [row["why"] for row in records if row["record"] == "gap"] == ["the journal's reader was started again"]
+        last = execute()
+        records = records_until("verdict", last)
+        gap = [row["record"] for row in records].index("gap")
+        assert [row["record"] for row in records[gap:] if row.get("id") == last] == ["begin", "verdict"]
+        process.stdin.close()
+        assert process.wait(30) == 0
+    finally:
+        if process:
+            process.kill()
+            process.wait()
+            process.stderr.close()
         shutil.rmtree(place)
 
 
