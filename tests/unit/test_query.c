@@ -558,18 +558,12 @@ static void test_hostile_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list),
-		cmocka_unit_test(test_pages),
-		cmocka_unit_test(test_filters),
-		cmocka_unit_test(test_hostile_filters),
-		cmocka_unit_test(test_show),
-		cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_samples),
-		cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_newest),
-		cmocka_unit_test(test_text_of_running),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_hostile_records),
+		cmocka_unit_test(test_list),    cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_filters), cmocka_unit_test(test_hostile_filters),
+		cmocka_unit_test(test_show),    cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_samples), cmocka_unit_test(test_follow),
+		cmocka_unit_test(test_newest),  cmocka_unit_test(test_text_of_running),
+		cmocka_unit_test(test_cancel),  cmocka_unit_test(test_hostile_records),
 		cmocka_unit_test(test_close),
 	};
 
