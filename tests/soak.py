@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -58,8 +59,20 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def groups(pid: int) -> list[str]:
+    """The jails' groups of the instance whose processes are below `pid`; none where it has no cgroup."""
+    names = set()
+    for one in tree(pid):
+        try:
+            with open(f"/proc/{one}/cgroup") as f:
+                names |= set(re.findall(r"/(sandbox-[^/\n]+)", f.read()))
+        except OSError:
+            pass
+    return [group for name in names for group in glob.glob(f"/sys/fs/cgroup/**/{name}/j*", recursive=True)]
+
+
 def state(pid: int) -> dict[str, int]:
-    """Of the server: processes below it, its engine's descriptors, memory in KiB, mounts; groups of the machine."""
+    """Of the server: processes below it, its engine's descriptors, memory in KiB, mounts; its groups."""
     broker = children(pid)[0]
     engine = children(broker)[0]
     with open(f"/proc/{engine}/status") as f:
@@ -75,7 +88,7 @@ def state(pid: int) -> dict[str, int]:
             pass
     return {"processes": len(tree(pid)), "fds": len(os.listdir(f"/proc/{engine}/fd")),
             "broker_fds": len(os.listdir(f"/proc/{broker}/fd")), "rss_kib": rss, "mounts": mounts, "zombies": zombies,
-            "groups": len(glob.glob("/sys/fs/cgroup/**/sandbox-*/j*", recursive=True))}
+            "groups": len(groups(pid))}
 
 
 def main(runs: int) -> int:

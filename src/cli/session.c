@@ -306,9 +306,9 @@ static int fetch_files(struct talk *talk, struct cli_files *files, const json_t 
 							     : "",
 				     json_string_length(name));
 		/* A path's own slashes stay. */
-		for (char *at = rest; at && (at = strstr(at, "%2F")) != NULL;) {
-			*at++ = '/';
-			memmove(at, at + 2, strlen(at + 2) + 1);
+		for (char *at = rest; at && (at = strstr(at, "%2F")); at++) {
+			*at = '/';
+			memmove(at + 1, at + 3, strlen(at + 3) + 1);
 		}
 		if (!rest || asprintf(&path, "%s/files/%s", talk->path, rest) < 0)
 			code = no_memory();
