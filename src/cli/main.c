@@ -34,6 +34,7 @@ static const struct verb {
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
 	  "                   [--template NAME] [--config FILE]\n"
 	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
+	  "                   [--journal DIR | --no-journal] [--journal-required] [--journal-full]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
 	  "Runs the program in CODE, in FILE, or on standard input (-). Its output is passed on while it runs; it\n"
@@ -44,6 +45,12 @@ static const struct verb {
 	  "  --set KEY=VALUE   one field of the policy, over both; VALUE is JSON where it parses as JSON\n"
 	  "  --template NAME   interpreter and preloads of that name in the configuration\n"
 	  "  --config FILE     the configuration, as of `sandbox serve`: its defaults and ceilings hold here, too\n"
+	  "  --file [NAME=]PATH  a copy of PATH in the program's working directory, as NAME\n"
+	  "  --files DIR       copy out to DIR what the program left in its working directory\n"
+	  "  --journal DIR     record the run there; default $XDG_STATE_HOME/interpreter-sandbox/journal\n"
+	  "                    (~/.local/state/...), as root /var/lib/interpreter-sandbox/journal\n"
+	  "  --no-journal      record nothing\n"
+	  "  --journal-required   do not run what cannot be recorded; --journal-full: on disk before the end\n"
 	  "  --json            print one result object instead of the program's output and a summary\n"
 	  "  --quiet           no summary\n"
 	  "\n"
@@ -403,6 +410,7 @@ static int standard_descriptors(void)
 static int dispatch(int argc, char **argv)
 {
 	const struct verb *verb;
+	bool nested;
 	int i;
 
 	if (argc < 2) {
@@ -418,9 +426,11 @@ static int dispatch(int argc, char **argv)
 	verb = find_verb(argv[1]);
 	if (!verb)
 		return unknown_verb(argv[1]);
-	/* Up to the first word that is no option: after it come a program's own. */
-	for (i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0 &&
-		    strcmp(argv[i], "-c") != 0;
+	/* Up to the first word that is no option: after it come a program's own. Where a
+	 * verb has verbs of its own, no words are a program's but that of -c. */
+	nested = verb->run == cli_log || verb->run == cli_policy;
+	for (i = 2; i < argc && (nested || argv[i][0] == '-') &&
+		    strcmp(argv[i], "--") != 0 && strcmp(argv[i], "-c") != 0;
 	     i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			(void)fputs(verb->usage, stdout);
