@@ -98,7 +98,7 @@ static const struct verb {
 	  "  --json            JSON, a line for each record\n"
 	  "\n"
 	  "filters, all of which must hold:\n"
-	  "  --status S        ok, error, timeout, memory, ..., running, lost\n"
+	  "  --status S        ok, error, timeout, memory, ..., running, lost, refused\n"
 	  "  --since T, --until T   2026-11-24, 2026-11-24T16:20 (local time; Z at the end: UTC), @1790000000, or\n"
 	  "                    how long ago: 30m, 2h, 7d\n"
 	  "  --text WORDS      in code, output or what was denied: all words, \"a phrase\", a beginning*\n"
