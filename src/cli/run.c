@@ -421,8 +421,12 @@ static int open_journal(const struct options *options, struct spawn_options *ret
 			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
 	}
 	json_decref(plan);
-	/* A default that cannot be is no reason not to run. */
-	return r < 0 && !options->journal && !options->journal_required ? 0 : r;
+	if (r == 0 || options->journal || options->journal_required)
+		return r;
+	/* A default that cannot be is no reason not to run, but one to say so. */
+	if (!options->quiet)
+		(void)fprintf(stderr, "sandbox: run: not recorded: %s\n", err->msg);
+	return 0;
 }
 
 /* An engine under the configuration, if there is one. 0 or -errno. */
