@@ -61,6 +61,19 @@ const char *sbx_status_name(enum sbx_status status)
 	return statuses[status_index(status)].name;
 }
 
+bool status_known(const char *name)
+{
+	static const char *const others[] = { "running", "lost", "refused" };
+
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (strcmp(name, statuses[i].name) == 0)
+			return true;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(name, others[i]) == 0)
+			return true;
+	return false;
+}
+
 int sbx_status_exit_code(enum sbx_status status)
 {
 	return statuses[status_index(status)].exit_code;

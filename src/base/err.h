@@ -5,6 +5,7 @@
 #define SBX_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include "sbx.h"
 
 /* Fills *err (may be NULL) and returns -errnum (or -EINVAL where errnum is 0), so that a
@@ -30,6 +31,9 @@ struct err_kind {
 };
 const struct err_kind *err_kind(
 	int stage); /* any number; unknown ones give the ENGINE row */
+
+/* Whether a recorded run can have this status: a verdict, "running", "lost", "refused". */
+bool status_known(const char *name);
 
 /* A struct that came from another process: terminates the strings, makes them printable
  * ASCII or UTF-8, clamps the stage. */

@@ -163,6 +163,16 @@ static int on_text(struct log_options *o, const char *name, const char *value)
 {
 	return set_text(o, name + 2, value);
 }
+static int on_status(struct log_options *o, const char *name, const char *value)
+{
+	return status_known(value)
+		       ? set_text(o, name + 2, value)
+		       : cli_fail(
+				 EXIT_WRONG_USAGE,
+				 "log: --status wants a verdict (ok, error, timeout, memory,"
+				 " cpu, processes, output, disk, denied, killed, fault),"
+				 " running, lost or refused");
+}
 static int on_time(struct log_options *o, const char *name, const char *value)
 {
 	return set_number(
@@ -236,7 +246,7 @@ static const struct option_row {
 } valued[] = {
 	{ "--journal", FOR_ALL, on_journal },
 	{ "--journal-key", FOR_ALL, on_key },
-	{ "--status", FOR_FILTERS | FOR_FOLLOW, on_text },
+	{ "--status", FOR_FILTERS | FOR_FOLLOW, on_status },
 	{ "--session", FOR_FILTERS | FOR_FOLLOW, on_text },
 	{ "--event", FOR_FILTERS | FOR_FOLLOW, on_text },
 	{ "--caller", FOR_FILTERS | FOR_FOLLOW, on_text },

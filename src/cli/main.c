@@ -35,6 +35,7 @@ static const struct verb {
 	  "usage: sandbox run [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--json] [--quiet]\n"
 	  "                   [--template NAME] [--config FILE] [--session NAME [--socket PATH] [--end]]\n"
 	  "                   [--file [NAME=]PATH]... [--files DIR]\n"
+	  "                   [--journal DIR | --no-journal] [--journal-required] [--journal-full]\n"
 	  "                   [-c CODE | FILE | -]\n"
 	  "\n"
 	  "Runs the program in CODE, in FILE, or on standard input (-). Its output is passed on while it runs; it\n"
@@ -45,6 +46,12 @@ static const struct verb {
 	  "  --set KEY=VALUE   one field of the policy, over both; VALUE is JSON where it parses as JSON\n"
 	  "  --template NAME   interpreter and preloads of that name in the configuration\n"
 	  "  --config FILE     the configuration, as of `sandbox serve`: its defaults and ceilings hold here, too\n"
+	  "  --file [NAME=]PATH  a copy of PATH in the program's working directory, as NAME\n"
+	  "  --files DIR       copy out to DIR what the program left in its working directory\n"
+	  "  --journal DIR     record the run there; default $XDG_STATE_HOME/interpreter-sandbox/journal\n"
+	  "                    (~/.local/state/...), as root /var/lib/interpreter-sandbox/journal\n"
+	  "  --no-journal      record nothing\n"
+	  "  --journal-required   do not run what cannot be recorded; --journal-full: on disk before the end\n"
 	  "  --json            print one result object instead of the program's output and a summary\n"
 	  "  --quiet           no summary\n"
 	  "  --session NAME    in a session that keeps variables, imports and files from program to program, on the\n"
@@ -106,7 +113,7 @@ static const struct verb {
 	  "  --json            JSON, a line for each record\n"
 	  "\n"
 	  "filters, all of which must hold:\n"
-	  "  --status S        ok, error, timeout, memory, ..., running, lost\n"
+	  "  --status S        ok, error, timeout, memory, ..., running, lost, refused\n"
 	  "  --since T, --until T   2026-11-24, 2026-11-24T16:20 (local time; Z at the end: UTC), @1790000000, or\n"
 	  "                    how long ago: 30m, 2h, 7d\n"
 	  "  --text WORDS      in code, output or what was denied: all words, \"a phrase\", a beginning*\n"
@@ -418,6 +425,7 @@ static int standard_descriptors(void)
 static int dispatch(int argc, char **argv)
 {
 	const struct verb *verb;
+	bool nested;
 	int i;
 
 	if (argc < 2) {
@@ -433,9 +441,11 @@ static int dispatch(int argc, char **argv)
 	verb = find_verb(argv[1]);
 	if (!verb)
 		return unknown_verb(argv[1]);
-	/* Up to the first word that is no option: after it come a program's own. */
-	for (i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0 &&
-		    strcmp(argv[i], "-c") != 0;
+	/* Up to the first word that is no option: after it come a program's own. Where a
+	 * verb has verbs of its own, no words are a program's but that of -c. */
+	nested = verb->run == cli_log || verb->run == cli_policy;
+	for (i = 2; i < argc && (nested || argv[i][0] == '-') &&
+		    strcmp(argv[i], "--") != 0 && strcmp(argv[i], "-c") != 0;
 	     i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			(void)fputs(verb->usage, stdout);

@@ -367,9 +367,9 @@ static int open_journal(struct options *options, struct spawn_options *ret,
 			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
 	}
 	json_decref(plan);
-	/* A default that cannot be is no reason not to run; the result says so. */
-	if (r == 0 || options->journal || options->journal_required || key)
+	if (r == 0 || options->journal_required || key)
 		return r;
+	/* One that cannot be is no reason not to run; the result says so. */
 	(void)snprintf(options->journal_error, sizeof(options->journal_error), "%s",
 		       err->msg);
 	*err = (struct sbx_err){ 0 };

@@ -193,13 +193,17 @@ static int list_executions(struct exchange *ex, struct sbx_err *err)
 {
 	static const char *const recorded[] = { "since", "until", "text", "session",
 						"event" };
-	const char *next = NULL;
+	const char *next = NULL, *status = exchange_query(ex, "status");
 	long long limit;
 	json_t *rows;
 	int r = exchange_query_number(ex, "limit", 1, 1000, 50, &limit, err);
 
 	if (r < 0)
 		return r;
+	if (status && !status_known(status))
+		return err_set_field(
+			err, SBX_AT_USAGE, 0, "status",
+			"status has to be a verdict, running, lost or refused");
 	if (api_journal(ex))
 		return api_journal_list(ex, (size_t)limit, err);
 	for (size_t i = 0; i < sizeof(recorded) / sizeof(recorded[0]); i++)
@@ -209,8 +213,8 @@ static int list_executions(struct exchange *ex, struct sbx_err *err)
 				"this server keeps no journal to look this up in");
 			return 0;
 		}
-	rows = runs_list(ex->http->runs, whose(ex), exchange_query(ex, "status"),
-			 exchange_query(ex, "before"), (size_t)limit);
+	rows = runs_list(ex->http->runs, whose(ex), status, exchange_query(ex, "before"),
+			 (size_t)limit);
 	if (json_array_size(rows) == (size_t)limit)
 		next = json_string_value(
 			json_object_get(json_array_get(rows, (size_t)limit - 1), "id"));
@@ -308,7 +312,7 @@ static int delete_execution(struct exchange *ex, struct sbx_err *err)
 static const struct route_query list_query[] = {
 	{ "limit", "integer", "How many at most, 1 to 1,000; 50 if not given." },
 	{ "before", "string", "`next` of the page before." },
-	{ "status", "string", "A verdict, or `running`." },
+	{ "status", "string", "A verdict, `running`, `lost` or `refused`." },
 	{ "since", "string",
 	  "RFC 3339 in UTC, or seconds since 1970; began then or later." },
 	{ "until", "string", "The same; began then or before." },

@@ -78,8 +78,8 @@ static int find_keys(json_t *object, size_t known, const json_t *found[KEYS],
 			if (strcmp(name, keys[i].name) == 0)
 				break;
 		if (i == known)
-			return err_set(err, SBX_AT_USAGE, 0,
-				       "request: unknown key \"%.64s\"", name);
+			return err_set_field(err, SBX_AT_USAGE, 0, name,
+					     "request: unknown key \"%.64s\"", name);
 		found[i] = json_is_null(value) ? NULL : value;
 	}
 	return 0;
@@ -367,8 +367,8 @@ static int parse(struct request *ret, const struct request_rules *rules,
 	int r;
 
 	if (!json_is_string(found[CODE]))
-		return err_set(err, SBX_AT_USAGE, 0,
-			       "request: \"code\" is missing or no string");
+		return err_set_field(err, SBX_AT_USAGE, 0, keys[CODE].name,
+				     "request: \"code\" is missing or no string");
 	if (found[FILENAME] && !is_text(found[FILENAME]))
 		return wrong(FILENAME, err);
 	if (found[CWD] &&

@@ -546,6 +546,16 @@ static void put_unenforced(struct paper *paper, const json_t *enforced)
 		put(paper, " (sandbox doctor says why)\n");
 }
 
+static void put_unrecorded(struct paper *paper, const json_t *why)
+{
+	if (!json_is_string(why))
+		return;
+	put(paper, "  ");
+	put_coloured(paper, "31", "not recorded: ");
+	put_string(paper, why, TEXT_COLUMNS);
+	put(paper, "\n");
+}
+
 char *summary_make(const json_t *result, bool colour)
 {
 	struct paper paper = { .colour = colour };
@@ -561,6 +571,7 @@ char *summary_make(const json_t *result, bool colour)
 		putf(&paper, "  %zu file%s: --json names %s\n", files,
 		     files == 1 ? "" : "s", files == 1 ? "it" : "them");
 	put_unenforced(&paper, json_object_get(result, "enforced"));
+	put_unrecorded(&paper, json_object_get(result, "record_error"));
 	if (json_is_string(repr)) {
 		put(&paper, "  result: ");
 		put_string(&paper, repr, TEXT_COLUMNS);

@@ -153,6 +153,13 @@ def test_wrong_input_is_exit_2_and_names_the_fault(command, args, words):
     assert ran.stdout == ""
 
 
+def test_help_has_every_option(command):
+    usage = command("run", "--help").stdout
+    for option in ("--preset", "--policy", "--set", "--template", "--config", "--file", "--files", "--journal",
+                   "--no-journal", "--journal-required", "--journal-full", "--json", "--quiet", "-c"):
+        assert f"{option} " in usage or f"{option}]" in usage, option
+
+
 def test_code_that_is_not_utf8(command, tmp_path):
     path = tmp_path / "bad.py"
     path.write_bytes(b"x = '\xff'\n")

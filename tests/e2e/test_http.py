@@ -64,6 +64,10 @@ def test_problems_name_the_field_at_fault(server: Server) -> None:
     problem = answer.json
     assert problem["field"] == "max_memory_mb" and problem["name"] == "PolicyError" and problem["status"] == 400
     assert problem["type"] == "urn:interpreter-sandbox:problem:PolicyError" and problem["title"] and problem["detail"]
+    for body, field in (({}, "code"), ({"code": 1}, "code"), ({"code": "1", "bogus": 2}, "bogus")):
+        assert server.ask("POST", "/v1/executions", body).json["field"] == field
+    filtered = server.ask("GET", "/v1/executions?status=nonsense")
+    assert filtered.status == 400 and filtered.json["field"] == "status"
     late = server.ask("POST", "/v1/executions", {"code": "1", "policy": {"allowed_directories": ["/nowhere/at/all"]}})
     assert late.status == 400 and late.json["name"] == "GrantRefused" and late.json["field"] == "allowed_directories"
 

@@ -166,6 +166,10 @@ def test_default_directory(place):
     ran = run_command("run", "--json", "-c", "1", env=env)
     assert ran.result["recorded"] is True
     assert (place / "state/interpreter-sandbox/journal/journal.db").stat().st_mode & 0o777 == 0o600
+    (place / "file").write_text("")
+    env["XDG_STATE_HOME"] = str(place / "file")
+    ran = run_command("run", "--json", "-c", "1", env=env)
+    assert ran.exit == 0 and ran.result["recorded"] is False and "run: not recorded: journal " in ran.stderr
 
 
 def test_required_or_not(place):
@@ -173,6 +177,8 @@ def test_required_or_not(place):
     (place / "j" / "journal.db").write_bytes(b"no database" * 100)
     result = run(place, "print('ran')")
     assert result["status"] == "ok" and result["recorded"] is False and result["record_error"]
+    told = run_command("run", "--journal", str(place / "j"), "-c", "print('ran')")
+    assert told.exit == 0 and "  not recorded: journal: " in told.stderr
     ran = run_command("run", "--journal", str(place / "j"), "--journal-required", "--json", "-c", "print('ran')")
     assert ran.exit == 125 and "journal" in ran.stderr
     assert '"ran' not in ran.stdout

@@ -132,10 +132,18 @@ def test_filters_are_values(journal: str, filters: tuple[str, str]) -> None:
     ("list", "--since", "tomorrow"), ("list", "--since", "5"), ("list", "--before", "-1"), ("list", "--stats", "x"),
     ("list", "more"), ("show",), ("lst",), ("export", "--format", "xml"), ("verify", "--public-key", "short"),
     ("prune", "--older-than", "1h"), ("prune", "--larger-than", "x"), ("show", "%"), (),
+    ("list", "--status", "nonsense"), ("follow", "--status", "OK"),
 ])
 def test_wrong_usage(journal: str, args: tuple[str, ...]) -> None:
     ran = log(journal, *args) if args else runner.run_command("log")
     assert ran.exit == 2 and ran.stdout == "" and ran.stderr.startswith("sandbox: log")
+
+
+@pytest.mark.parametrize("args", [("log", "list", "--help"), ("log", "show", "-h"), ("policy", "check", "--help"),
+                                  ("policy", "suggest", "--yes", "--help")])
+def test_help_of_a_verb_of_a_verb(args: tuple[str, ...]) -> None:
+    ran = runner.run_command(*args)
+    assert ran.exit == 0 and ran.stderr == "" and ran.stdout.startswith(f"usage: sandbox {args[0]}")
 
 
 def test_no_journal(tmp_path) -> None:
