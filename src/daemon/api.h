@@ -27,4 +27,17 @@ int api_journal_head(struct exchange *ex, struct sbx_err *err);
 /* One that this caller may see; NULL: it was answered that there is none. */
 struct session *api_session(struct exchange *ex, const char *id, const char *field);
 
+/* ---- for doors that answer in words of their own ---- */
+
+struct session *api_session_find(const struct exchange *ex, const char *id); /* or NULL */
+/* For this caller, of the body of POST /v1/sessions. 0 or -errno, err filled. */
+int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
+		   struct sbx_err *err);
+int api_session_restart(struct session *session, struct sbx_err *err);
+json_t *api_session_list(
+	struct exchange *ex); /* this caller's, described; new reference */
+/* Without a journal: what goes on and the last results. New reference or NULL. */
+json_t *api_remembered(const struct exchange *ex, const char *status, size_t limit);
+json_t *api_remembered_one(const struct exchange *ex, const char *id);
+
 #endif

@@ -56,11 +56,18 @@ static void not_found(struct exchange *ex, const char *field)
 			    "there is no session with this id");
 }
 
-struct session *api_session(struct exchange *ex, const char *id, const char *field)
+struct session *api_session_find(const struct exchange *ex, const char *id)
 {
 	struct session *session = engine_session(exchange_engine(ex), id);
 
-	if (session && may_see(ex, session))
+	return session && may_see(ex, session) ? session : NULL;
+}
+
+struct session *api_session(struct exchange *ex, const char *id, const char *field)
+{
+	struct session *session = api_session_find(ex, id);
+
+	if (session)
 		return session;
 	not_found(ex, field);
 	return NULL;
@@ -74,10 +81,10 @@ static struct session *of_path(struct exchange *ex)
 /* ---- made, listed, ended ---- */
 
 /* What is not a program's of the request. */
-static int take_body(struct exchange *ex, struct request *request, uint32_t *ret_idle_s,
-		     struct sbx_err *err)
+static int take_body(struct exchange *ex, const json_t *object, struct request *request,
+		     uint32_t *ret_idle_s, struct sbx_err *err)
 {
-	json_t *body = json_copy(exchange_body(ex)),
+	json_t *body = json_copy((json_t *)(uintptr_t)object),
 	       *idle = json_object_get(body, "idle_timeout");
 	json_int_t seconds = json_integer_value(idle);
 	int r = body ? 0 : err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
@@ -134,21 +141,39 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 	return r;
 }
 
-static int post_session(struct exchange *ex, struct sbx_err *err)
+int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
+		   struct sbx_err *err)
 {
-	struct session *session = NULL;
 	struct request request;
-	char location[80];
 	uint32_t idle_s;
-	int r = take_body(ex, &request, &idle_s, err);
+	int r = take_body(ex, object, &request, &idle_s, err);
 
 	if (r < 0)
 		return r;
-	r = make(ex, &request, idle_s, &session, err);
+	r = make(ex, &request, idle_s, ret, err);
 	request_clear(&request);
+	if (r == 0)
+		record(*ret, "created");
+	return r;
+}
+
+int api_session_restart(struct session *session, struct sbx_err *err)
+{
+	int r = session_restart(session, err);
+
+	if (r == 0)
+		record(session, "restarted");
+	return r;
+}
+
+static int post_session(struct exchange *ex, struct sbx_err *err)
+{
+	struct session *session = NULL;
+	char location[80];
+	int r = api_session_of(ex, exchange_body(ex), &session, err);
+
 	if (r < 0)
 		return r;
-	record(session, "created");
 	(void)snprintf(location, sizeof(location), "/v1/sessions/%s",
 		       session_id(session));
 	exchange_header(ex, "Location", location);
@@ -169,13 +194,19 @@ static void list_one(void *arg, struct session *session)
 		(void)json_array_append_new(listing->list, session_describe(session));
 }
 
-static int list_sessions(struct exchange *ex, struct sbx_err *err)
+json_t *api_session_list(struct exchange *ex)
 {
 	struct listing listing = { ex, json_array() };
 
-	(void)err;
 	engine_sessions(exchange_engine(ex), list_one, &listing);
-	exchange_json(ex, MHD_HTTP_OK, json_pack("{s:o}", "sessions", listing.list));
+	return listing.list;
+}
+
+static int list_sessions(struct exchange *ex, struct sbx_err *err)
+{
+	(void)err;
+	exchange_json(ex, MHD_HTTP_OK,
+		      json_pack("{s:o}", "sessions", api_session_list(ex)));
 	return 0;
 }
 
@@ -220,9 +251,7 @@ static int restart(struct exchange *ex, struct sbx_err *err)
 
 	if (!session)
 		return 0;
-	r = session_restart(session, err);
-	if (r == 0)
-		record(session, "restarted");
+	r = api_session_restart(session, err);
 	if (r == 0)
 		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
 	return r;

@@ -98,6 +98,12 @@ void exchange_on_gone(struct exchange *ex, void (*fn)(void *arg), void *arg)
 	ex->gone_arg = arg;
 }
 
+void exchange_stop_run(struct exchange *ex)
+{
+	if (ex->gone_fn)
+		ex->gone_fn(ex->gone_arg);
+}
+
 static void tell_gone(struct exchange *ex)
 {
 	void (*fn)(void *) = ex->gone_fn;
@@ -237,11 +243,15 @@ const char *exchange_bytes(const struct exchange *ex, size_t *ret_len)
 	return ex->body.data ? ex->body.data : "";
 }
 
+const char *exchange_request_header(const struct exchange *ex, const char *name)
+{
+	return ex->mhd ? MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND, name)
+		       : NULL;
+}
+
 bool exchange_accepts(const struct exchange *ex, const char *type)
 {
-	return ex->mhd && route_accepts(MHD_lookup_connection_value(
-						ex->mhd, MHD_HEADER_KIND, "Accept"),
-					type);
+	return route_accepts(exchange_request_header(ex, "Accept"), type);
 }
 
 struct http *exchange_http(const struct exchange *ex)

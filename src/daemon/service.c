@@ -23,6 +23,7 @@ struct service {
 	struct recorder *recorder;
 	bool recording; /* recorder_open() was called */
 	struct config config;
+	const struct route_table *const *tables;
 	struct http *http; /* NULL until somebody is listened to */
 	struct execution *warm[CONFIG_TEMPLATES_MAX]; /* templates that are being made */
 	struct loop_timer *timer;                     /* while stopping */
@@ -32,7 +33,8 @@ struct service {
 	void *arg;
 };
 
-int service_new(struct engine *engine, struct service **ret, struct sbx_err *err)
+int service_new(struct engine *engine, const struct route_table *const *tables,
+		struct service **ret, struct sbx_err *err)
 {
 	struct service *service = calloc(1, sizeof(*service));
 
@@ -43,6 +45,7 @@ int service_new(struct engine *engine, struct service **ret, struct sbx_err *err
 		return -ENOMEM;
 	}
 	service->engine = engine;
+	service->tables = tables;
 	config_init(&service->config);
 	*ret = service;
 	return 0;
@@ -206,7 +209,7 @@ static void borrow(struct borrowed *b, const struct config *config,
 	};
 }
 
-static int listen_on(struct http *http, const struct config *config,
+static int listen_on(const struct service *service, const struct config *config,
 		     const struct config_listener *from, struct sbx_err *err)
 {
 	const struct http_listener listener = {
@@ -216,12 +219,13 @@ static int listen_on(struct http *http, const struct config *config,
 		.host = from->host,
 		.certificate = from->tls ? config->certificate : NULL,
 		.key = from->tls ? config->key : NULL,
+		.tables = service->tables,
 	};
 
 	if (from->kind == CONFIG_DOOR)
 		return err_set_field(err, SBX_AT_USAGE, 0, "doors",
 				     "doors: there is no door named \"%s\"", from->door);
-	return http_listen(http, &listener, err);
+	return http_listen(service->http, &listener, err);
 }
 
 static int start(struct service *service, const struct config *config,
@@ -230,7 +234,7 @@ static int start(struct service *service, const struct config *config,
 	int r = http_new(service->engine, options, &service->http, err);
 
 	for (size_t i = 0; r == 0 && i < config->listener_count; i++)
-		r = listen_on(service->http, config, &config->listeners[i], err);
+		r = listen_on(service, config, &config->listeners[i], err);
 	return r;
 }
 
