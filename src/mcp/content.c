@@ -72,9 +72,11 @@ static int add_end(json_t *content, const json_t *result)
 		   *ended = text_at(result, "session_ended");
 	int r = 0;
 
-	if (strcmp(status, "ok") != 0 && *trace)
-		r = add_format(content, "%s (%s)", trace, status);
-	else if (strcmp(status, "ok") != 0)
+	/* A traceback is mostly on stderr, too. */
+	if (strcmp(status, "ok") != 0 && *trace &&
+	    !strstr(text_at(result, "stderr"), trace))
+		r = add_format(content, "%s", trace);
+	if (r == 0 && strcmp(status, "ok") != 0)
 		r = add_format(content, "The program ended with status %s: %s%s%s",
 			       status, text_at(error, "name"),
 			       *text_at(error, "value") ? ": " : "",
