@@ -8,7 +8,7 @@
 """
 
 from sandbox.config.settings import DEFAULT_SETTINGS, SandboxSettings
-from sandbox.core.result import Event, ProgramError, Result, Truncated, Usage
+from sandbox.core.result import Display, Event, ProgramError, Result, Truncated, Usage
 from sandbox.core.sandbox import Sandbox
 from sandbox.exceptions import ResourceLimitExceeded, SandboxError, SecurityError
 
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_SETTINGS",
+    "Display",
     "Event",
     "ProgramError",
     "ResourceLimitExceeded",

@@ -15,7 +15,6 @@
 
 #include "base/fd.h"
 #include "cli/cli.h"
-#include "daemon/api.h"
 #include "daemon/broker.h"
 #include "daemon/engine_main.h"
 #include "lib/internal.h"
@@ -443,9 +442,8 @@ static int dispatch(int argc, char **argv)
 	return verb->run(argc - 1, argv + 1);
 }
 
-/* What HTTP serves: our own interface, and what stands on it. */
-static const struct route_table *const tables[] = { &api_executions, &api_sessions,
-						    &api_server, &mcp_table, NULL };
+/* What stands on the engine's own interface, which knows nothing of it. */
+static const struct route_table *const more[] = { &mcp_table, NULL };
 
 int main(int argc, char **argv)
 {
@@ -455,7 +453,7 @@ int main(int argc, char **argv)
 	if (role && strcmp(argv[1], "--role=broker") == 0)
 		return broker_main(argc, argv);
 	if (role && strcmp(argv[1], "--role=engine") == 0)
-		return engine_main(argc, argv, tables);
+		return engine_main(argc, argv, more);
 	if (standard_descriptors() < 0)
 		return EXIT_OUR_FAULT;
 	code = dispatch(argc, argv);

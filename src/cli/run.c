@@ -326,13 +326,13 @@ static int print_fault(const struct sbx_err *err)
 {
 	json_t *object = json_pack(
 		"{s:n, s:s, s:n, s:n, s:s, s:s, s:{s:i, s:i, s:i}, s:{s:s, s:s, s:n, s:n}, s:[], s:[],"
-		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n}",
+		" s:{s:i, s:i, s:i, s:i, s:i}, s:[], s:{}, s:n, s:n, s:n}",
 		"id", "status", sbx_status_name(SBX_FAULT), "result", "result_repr",
 		"stdout", "", "stderr", "", "truncated", "stdout", 0, "stderr", 0,
 		"files", 0, "error", "name", err_kind(err->stage)->name, "value",
 		err->msg, "traceback", "line", "displays", "files", "usage", "wall_ms", 0,
 		"cpu_ms", 0, "memory_peak_bytes", 0, "processes_peak", 0, "written_bytes",
-		0, "events", "enforced", "policy", "template");
+		0, "events", "enforced", "policy", "template", "result_display");
 	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	json_decref(object);
@@ -434,6 +434,8 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 	int r = open_journal(options, &spawn, err);
 	_cleanup_fd_ int dir_fd = spawn.journal_fd, key_fd = spawn.key_fd;
 
+	(void)dir_fd;
+	(void)key_fd;
 	if (r < 0)
 		return r;
 	if (!options->config.text && !options->journal_required && !options->journal_full)

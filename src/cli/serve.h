@@ -20,7 +20,7 @@ struct serve {
 	json_t *plan, *tls, *tokens; /* tokens: for DOOR_CONFIG */
 	struct listen_set listeners;
 	int journal_fd, key_fd, signals; /* key_fd: of the journal; -1: its own */
-	char made_token[64]; /* printed at the start, in no file; "": none */
+	char made_token[64];             /* printed at the start, in no file; "": none */
 	/* the engine */
 	struct spawned spawned;
 	bool running; /* spawned is one */

@@ -17,6 +17,10 @@ int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err);
 /* The same of another object. */
 int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
 		   struct sbx_err *err);
+/* The same over other defaults than the configuration's, lowered to its ceilings. */
+int api_request_over(struct exchange *ex, json_t *object,
+		     const struct sbx_policy *defaults, struct request *ret,
+		     struct sbx_err *err);
 /* api_journal.c. NULL: there is none. */
 struct journal *api_journal(const struct exchange *ex);
 /* With a journal: the answer comes from it. 0 or -errno, err filled. part: "samples",
@@ -27,12 +31,28 @@ int api_journal_head(struct exchange *ex, struct sbx_err *err);
 /* One that this caller may see; NULL: it was answered that there is none. */
 struct session *api_session(struct exchange *ex, const char *id, const char *field);
 
+/* session_arg() of every session that HTTP callers have made. */
+struct api_owner {
+	char name[80];    /* the caller */
+	const char *door; /* that it was made by; NULL: /v1/sessions */
+	char space[65];   /* of the door's: those that belong together, "" */
+	bool first;       /* of the door's: what is meant where none is named */
+	json_t *passing;  /* of the door's: names of variables to forget; owned */
+	struct journal *(*journal)(void *arg); /* set by api_session_make() */
+	void *journal_arg;
+};
+/* For this caller. owner: copied, but for its name. 0 or -errno, err filled. */
+int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
+		     const struct api_owner *owner, struct session **ret,
+		     struct sbx_err *err);
+
 /* ---- for doors that answer in words of their own ---- */
 
 struct session *api_session_find(const struct exchange *ex, const char *id); /* or NULL */
 /* For this caller, of the body of POST /v1/sessions. 0 or -errno, err filled. */
 int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
 		   struct sbx_err *err);
+/* session_restart(), which the journal hears of. */
 int api_session_restart(struct session *session, struct sbx_err *err);
 json_t *api_session_list(
 	struct exchange *ex); /* this caller's, described; new reference */

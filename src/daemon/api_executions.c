@@ -41,7 +41,14 @@ int api_request(struct exchange *ex, struct request *ret, struct sbx_err *err)
 int api_request_of(struct exchange *ex, json_t *object, struct request *ret,
 		   struct sbx_err *err)
 {
-	const struct request_rules rules = { .defaults = auth_defaults(ex->auth),
+	return api_request_over(ex, object, auth_defaults(ex->auth), ret, err);
+}
+
+int api_request_over(struct exchange *ex, json_t *object,
+		     const struct sbx_policy *defaults, struct request *ret,
+		     struct sbx_err *err)
+{
+	const struct request_rules rules = { .defaults = defaults,
 					     .ceilings = { auth_ceilings(ex->auth),
 							   ex->caller.ceilings },
 					     .template = use_template,

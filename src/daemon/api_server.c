@@ -228,8 +228,7 @@ static int get_asset(struct exchange *ex, struct sbx_err *err)
 		       name ? name : "");
 	asset = asset_find(path);
 	if (asset)
-		exchange_static(ex, asset->type, asset->data, asset->len,
-				asset->csp ? asset->csp : ASSET_CSP);
+		exchange_asset(ex, asset);
 	else
 		exchange_problem_as(ex, MHD_HTTP_NOT_FOUND, "NotFound", NULL,
 				    "there is nothing at this path");

@@ -16,16 +16,9 @@
 
 #define IDLE_S_MAX (7u * 24 * 3600)
 
-/* Whose it is. */
-struct owner {
-	char name[80];
-	struct journal *(*journal)(void *arg); /* as http_options has it; NULL: none */
-	void *journal_arg;
-};
-
 static void record(struct session *session, const char *what)
 {
-	const struct owner *owner = session_arg(session);
+	const struct api_owner *owner = session_arg(session);
 	struct journal *journal = owner && owner->journal
 					  ? owner->journal(owner->journal_arg)
 					  : NULL;
@@ -38,14 +31,17 @@ static void record(struct session *session, const char *what)
 
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
+	struct api_owner *owner = arg;
+
 	(void)reason;
 	record(session, "ended");
-	free(arg);
+	json_decref(owner->passing);
+	free(owner);
 }
 
 static bool may_see(const struct exchange *ex, const struct session *session)
 {
-	const struct owner *owner = session_arg(session);
+	const struct api_owner *owner = session_arg(session);
 
 	return ex->caller.owner || (owner && strcmp(owner->name, ex->caller.name) == 0);
 }
@@ -112,10 +108,11 @@ static int take_body(struct exchange *ex, const json_t *object, struct request *
 	return r;
 }
 
-static int make(struct exchange *ex, const struct request *request, uint32_t idle_s,
-		struct session **ret, struct sbx_err *err)
+int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
+		     const struct api_owner *whose, struct session **ret,
+		     struct sbx_err *err)
 {
-	struct owner *owner = calloc(1, sizeof(*owner));
+	struct api_owner *owner = calloc(1, sizeof(*owner));
 	const struct session_events events = { .ended = on_ended, .arg = owner };
 	const struct session_request wanted = {
 		.policy = request->execution.policy,
@@ -123,13 +120,14 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 		.files = request->execution.files,
 		.file_count = request->execution.file_count,
 		.peer_fd = ex->caller.peer_fd,
-		.remote = ex->caller.tcp,
+		.remote = ex->caller.confined,
 		.idle_timeout_s = idle_s
 	};
 	int r;
 
 	if (!owner)
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	*owner = *whose;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
 	owner->journal = ex->http->journal;
 	owner->journal_arg = ex->http->journal_arg;
@@ -138,21 +136,7 @@ static int make(struct exchange *ex, const struct request *request, uint32_t idl
 		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
 	if (r < 0)
 		free(owner);
-	return r;
-}
-
-int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
-		   struct sbx_err *err)
-{
-	struct request request;
-	uint32_t idle_s;
-	int r = take_body(ex, object, &request, &idle_s, err);
-
-	if (r < 0)
-		return r;
-	r = make(ex, &request, idle_s, ret, err);
-	request_clear(&request);
-	if (r == 0)
+	else
 		record(*ret, "created");
 	return r;
 }
@@ -163,6 +147,21 @@ int api_session_restart(struct session *session, struct sbx_err *err)
 
 	if (r == 0)
 		record(session, "restarted");
+	return r;
+}
+
+int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
+		   struct sbx_err *err)
+{
+	const struct api_owner whose = { .door = NULL };
+	struct request request;
+	uint32_t idle_s;
+	int r = take_body(ex, object, &request, &idle_s, err);
+
+	if (r < 0)
+		return r;
+	r = api_session_make(ex, &request, idle_s, &whose, ret, err);
+	request_clear(&request);
 	return r;
 }
 

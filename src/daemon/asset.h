@@ -3,22 +3,27 @@
 #ifndef SBX_DAEMON_ASSET_H
 #define SBX_DAEMON_ASSET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* All of it lives as long as the process. */
 struct asset {
-	const char *path; /* "/", "/assets/page.js" */
+	const char *path; /* "/", "/assets/app.0123456789ab.js" */
 	const char *type; /* "text/html; charset=utf-8" */
-	const void *data; /* as long as the process lives */
+	const void *data;
 	size_t len;
-	const char *csp; /* NULL: the page's policy, ASSET_CSP */
+	const void *gzip; /* the same compressed; NULL: there is none */
+	size_t gzip_len;
+	bool immutable;  /* its name has its content's hash: may be kept for ever */
+	const char *csp; /* NULL: ASSET_CSP */
 };
 
-/* Scripts, styles and pictures of this server only; what a program made is shown as text, as
- * a picture from data: or blob:, or in a frame with `sandbox`. */
-#define ASSET_CSP                                                                        \
-	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: " \
-	"blob:; font-src 'self'; connect-src 'self'; frame-src 'self' blob:; base-uri "  \
-	"'none'; form-action 'none'; frame-ancestors 'none'"
+/* Of what is no document. That of the page is made by web/build.mjs, which knows the hashes
+ * of what its frames hold; docs/page.md. */
+#define ASSET_CSP "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+
+/* Made by web/embed.py, ends with a row without a path. */
+extern const struct asset web_assets[];
 
 /* NULL: there is none. */
 const struct asset *asset_find(const char *path);

@@ -316,6 +316,9 @@ void auth_peer(const struct auth *auth, uid_t uid, struct caller *ret)
 {
 	ret->uid = uid;
 	ret->owner = ret->templates = uid == auth->server_uid || uid == 0;
+	/* Only root can open with the rights of whoever asks; a user's server has but its
+	 * user's. */
+	ret->confined = auth->server_uid != 0 && !ret->owner;
 }
 
 /* ---- policies ---- */
@@ -373,13 +376,15 @@ static int check_grants(const struct auth *auth, const struct sbx_policy *policy
 		if (list->items[i][0] != '/')
 			return err_set_field(err, SBX_AT_GRANT, 0, "allowed_directories",
 					     "allowed_directories: \"%.200s\" is "
-					     "relative, which over TCP it may not be",
+					     "relative, which over TCP, and of another "
+					     "user, it may not be",
 					     list->items[i]);
 	if (policy_within(policy, &auth->grantable, err) < 0)
 		return err_set_field(
 			err, SBX_AT_CEILING, 0, "allowed_directories",
-			"allowed_directories: over TCP only what lies beneath the "
-			"server's grantable_directories");
+			"allowed_directories: over TCP, and of another user than the "
+			"server's where that is not root, only what lies beneath its "
+			"grantable_directories");
 	return 0;
 }
 
@@ -392,7 +397,7 @@ int auth_policy(const struct auth *auth, const struct caller *caller,
 		r = policy_within(policy, &auth->ceilings, err);
 	if (r == 0 && caller->ceilings)
 		r = policy_within(policy, caller->ceilings, err);
-	if (r == 0 && caller->tcp)
+	if (r == 0 && caller->confined)
 		r = check_grants(auth, policy, err);
 	if (r == 0 && !caller->templates && !known_template(auth, policy))
 		return err_set_field(err, SBX_AT_CEILING, 0,

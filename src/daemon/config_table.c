@@ -245,9 +245,9 @@ const struct config_field config_fields[] = {
 	  .check = check_directory,
 	  .example = "[\"/srv/data:ro\"]",
 	  .meaning =
-		  "Directories (`PATH`, `PATH:ro`, `PATH:rw`) of which a caller over TCP may grant itself parts; none by default. Callers on the unix socket have the rights of their own user instead.",
+		  "Directories (`PATH`, `PATH:ro`, `PATH:rw`) of which a caller over TCP may grant itself parts; none by default. Callers on the unix socket have the rights of their own user instead where root started the server; where another user did, he has his own and others are granted what callers over TCP are.",
 	  .meaning_zh =
-		  "TCP 调用者可授予自身访问的目录范围（`PATH`、`PATH:ro`、`PATH:rw`）；默认没有。unix 套接字的调用者以其自身用户的权限为准。" },
+		  "TCP 调用者可授予自身访问的目录范围（`PATH`、`PATH:ro`、`PATH:rw`）；默认没有。服务由 root 启动时，unix 套接字的调用者以其自身用户的权限为准；由其他用户启动时，该用户拥有自己的权限，其他人与 TCP 调用者相同。" },
 	{ .name = "defaults",
 	  .type = CONFIG_POLICY,
 	  .offset = AT(defaults),

@@ -62,7 +62,7 @@ struct door_file {
 #define DOOR_STDIN_WINDOW (256u << 10)
 #define DOOR_RESULT_MAX (512u << 20)
 #define DOOR_LOG_MAX (64u << 10)
-#define DOOR_LOG_ROW_MAX (32u << 20)
+#define DOOR_LOG_ROW_MAX (64u << 20)
 
 /* Engine: serves the door on fd (taken), until its end of file, when closed() is
  * called. service NULL: only DOOR_LOG. */

@@ -97,7 +97,7 @@ static int read_journal(struct sbx_err *err)
 	return r;
 }
 
-static int serve(const struct route_table *const *tables, struct sbx_err *err)
+static int serve(const struct route_table *const *more, struct sbx_err *err)
 {
 	struct service *service = NULL;
 	struct engine *engine = NULL;
@@ -112,7 +112,7 @@ static int serve(const struct route_table *const *tables, struct sbx_err *err)
 	if (r == 0)
 		r = lock_in(err);
 	if (r == 0)
-		r = service_new(engine, tables, &service, err);
+		r = service_new(engine, more, &service, err);
 	if (r == 0 && door)
 		r = door_open(loop, service, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0) {
@@ -129,7 +129,7 @@ static int serve(const struct route_table *const *tables, struct sbx_err *err)
 	return r;
 }
 
-int engine_main(int argc, char **argv, const struct route_table *const *tables)
+int engine_main(int argc, char **argv, const struct route_table *const *more)
 {
 	bool reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	struct sbx_err err = { 0 };
@@ -144,7 +144,7 @@ int engine_main(int argc, char **argv, const struct route_table *const *tables)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (occupy(ROLE_JOURNAL_FD) < 0 || occupy(ROLE_JOURNAL_KEY_FD) < 0 ||
 	    let_go_of_stdio() < 0 ||
-	    (reader ? read_journal(&err) : serve(tables, &err)) < 0) {
+	    (reader ? read_journal(&err) : serve(more, &err)) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",
 			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;

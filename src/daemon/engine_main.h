@@ -5,7 +5,7 @@
 #define SBX_DAEMON_ENGINE_MAIN_H
 
 struct route_table;
-/* tables: what HTTP serves, NULL at the end; lives as long as the process. */
-int engine_main(int argc, char **argv, const struct route_table *const *tables);
+/* more: as service_new()'s. */
+int engine_main(int argc, char **argv, const struct route_table *const *more);
 
 #endif

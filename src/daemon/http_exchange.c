@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/jsontext.h"
+#include "daemon/asset.h"
 #include "daemon/http_internal.h"
 #include "daemon/problem.h"
 #include "daemon/request.h"
@@ -130,7 +131,7 @@ static void on_caller_gone(void *arg, uint32_t events)
  * second. */
 static int watch_caller(struct exchange *ex)
 {
-	uint32_t events = ex->caller.tcp ? EPOLLRDHUP : EPOLLHUP;
+	uint32_t events = ex->connection->listener->rules.tcp ? EPOLLRDHUP : EPOLLHUP;
 
 	if (ex->watch)
 		return 0;
@@ -365,14 +366,23 @@ void exchange_json(struct exchange *ex, int status, json_t *object)
 	exchange_text(ex, status, TYPE_JSON, text, len);
 }
 
-void exchange_static(struct exchange *ex, const char *type, const void *data, size_t len,
-		     const char *csp)
+void exchange_asset(struct exchange *ex, const struct asset *asset)
 {
-	ex->sent = len;
+	bool packed = asset->gzip && ex->mhd &&
+		      route_accepts(MHD_lookup_connection_value(ex->mhd, MHD_HEADER_KIND,
+								"Accept-Encoding"),
+				    "gzip");
+	const void *data = packed ? asset->gzip : asset->data;
+
+	ex->sent = packed ? asset->gzip_len : asset->len;
+	exchange_header(ex, "Vary", "Accept-Encoding");
+	if (packed)
+		exchange_header(ex, "Content-Encoding", "gzip");
 	set_answer(ex, MHD_HTTP_OK,
-		   MHD_create_response_from_buffer(len, (void *)(uintptr_t)data,
+		   MHD_create_response_from_buffer(ex->sent, (void *)(uintptr_t)data,
 						   MHD_RESPMEM_PERSISTENT),
-		   type, csp, "no-cache");
+		   asset->type, asset->csp ? asset->csp : ASSET_CSP,
+		   asset->immutable ? "public, max-age=31536000, immutable" : "no-cache");
 }
 
 void exchange_empty(struct exchange *ex, int status)
@@ -386,11 +396,10 @@ void exchange_empty(struct exchange *ex, int status)
 void exchange_problem_as(struct exchange *ex, int status, const char *name,
 			 const char *field, const char *detail)
 {
-	json_t *object = problem_object(status, name, field, detail);
+	json_t *object;
 	size_t len = 0;
-	char *text = jsontext(object, &len);
+	char *text;
 
-	json_decref(object);
 	if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
 	    status == MHD_HTTP_SERVICE_UNAVAILABLE) {
 		char after[16];
@@ -401,6 +410,13 @@ void exchange_problem_as(struct exchange *ex, int status, const char *name,
 					: 1);
 		exchange_header(ex, "Retry-After", after);
 	}
+	if (ex->table && ex->table->problem) {
+		ex->table->problem(ex, status, name, field, detail);
+		return;
+	}
+	object = problem_object(status, name, field, detail);
+	text = jsontext(object, &len);
+	json_decref(object);
 	exchange_text(ex, status, TYPE_PROBLEM, text, len);
 }
 

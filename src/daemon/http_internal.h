@@ -98,7 +98,8 @@ struct exchange {
 	struct MHD_Connection *mhd; /* NULL once the connection let go of it */
 	struct connection *connection;
 	const struct route *route;
-	const struct route_table *table; /* with route */
+	const struct route_table
+		*table; /* with route; before it, the listener's where it has one only */
 	const char *method;
 	struct auth *auth; /* that it is judged by */
 	struct caller caller;

@@ -142,15 +142,31 @@ static bool check_places(struct exchange *ex)
 	return false;
 }
 
+/* What another's clients have for Authorization, as if they had it. */
+static const char *other_token(const struct exchange *ex, char *text, size_t size)
+{
+	const char *const *names = ex->table ? ex->table->token_headers : NULL, *value;
+
+	for (; names && *names; names++) {
+		value = header(ex, *names);
+		if (value)
+			return (size_t)snprintf(text, size, "Bearer %s", value) < size
+				       ? text
+				       : NULL;
+	}
+	return NULL;
+}
+
 /* False: nobody that is known. */
 static bool find_caller(struct exchange *ex)
 {
 	const struct auth_listener *rules = &ex->connection->listener->rules;
 	const char *authorization = header(ex, "Authorization");
 	struct caller *caller = &ex->caller;
+	char other[600];
 	bool known;
 
-	*caller = (struct caller){ .name = "anybody", .tcp = rules->tcp, .peer_fd = -1 };
+	*caller = (struct caller){ .name = "anybody", .confined = rules->tcp, .peer_fd = -1 };
 	if (!rules->tcp) {
 		caller->peer_fd = ex->connection->fd;
 		auth_peer(ex->auth, ex->connection->uid, caller);
@@ -159,13 +175,18 @@ static bool find_caller(struct exchange *ex)
 		caller->name = ex->caller_name;
 		return ex->connection->uid != (uid_t)-1;
 	}
-	known = auth_token(ex->auth, authorization, caller);
+	known = auth_token(
+		ex->auth,
+		authorization ? authorization : other_token(ex, other, sizeof(other)),
+		caller);
+	explicit_bzero(other, sizeof(other));
 	if (known) {
 		(void)snprintf(ex->caller_name, sizeof(ex->caller_name), "token %s",
 			       caller->name);
 		caller->name = ex->caller_name;
 	}
-	/* A wrong token is told, also where none is asked for. */
+	/* A wrong token is told, also where none is asked for; not where clients have to
+	 * have one (other_token()). */
 	return known || (rules->open && !authorization);
 }
 
@@ -437,6 +458,8 @@ static enum MHD_Result begin(struct listener *listener, struct MHD_Connection *m
 		return MHD_NO;
 	*context = ex;
 	connection_deadline(ex->connection, HTTP_BODY_MS);
+	if (listener->tables[0] && !listener->tables[1])
+		ex->table = listener->tables[0]; /* whose words its refusals are in */
 	why = doubt(ex, version);
 	if (why)
 		refuse_at_once(ex, MHD_HTTP_BAD_REQUEST, "UsageError", why);

@@ -93,6 +93,14 @@ static void on_sample(void *arg, const json_t *sample)
 	grew(ours);
 }
 
+static void on_file(void *arg, const char *path, const char *data, size_t len)
+{
+	struct ours *ours = arg;
+
+	if (!exchange_gone(ours->ex))
+		ours->sink.file(ours->sink.arg, path, data, len);
+}
+
 static void end(struct ours *ours)
 {
 	struct exchange *ex = ours->ex;
@@ -161,12 +169,15 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 				       .event = on_event,
 				       .display = on_display,
 				       .sample = on_sample,
+				       .file = sink->file ? on_file : NULL,
 				       .refused = on_refused,
 				       .done = on_done };
 	const struct record_caller caller = {
 		.name = ex->caller.name,
 		.door = ex->table->door ? ex->table->door : "http",
-		.preset = json_string_value(json_object_get(ex->object, "preset")),
+		.preset = ex->table->door ? NULL
+					  : json_string_value(json_object_get(ex->object,
+									      "preset")),
 	};
 	struct ours *ours;
 	int r;
@@ -184,7 +195,7 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 	ours->detached = detach;
 	mine.arg = ours;
 	request->peer_fd = ex->caller.peer_fd;
-	request->remote = ex->caller.tcp;
+	request->remote = ex->caller.confined;
 	request->caller = ex->caller.name;
 	r = runs_submit(ex->http->runs, ex->http->engine, request, &caller, detach, &mine,
 			&ours->run, err);

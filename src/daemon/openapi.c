@@ -252,6 +252,8 @@ json_t *openapi_document(const struct route_table *const *tables)
 	json_t *paths = json_object(), *tags = json_array();
 
 	for (; *tables; tables++) {
+		if ((*tables)->loose) /* another's interface, which others document */
+			continue;
 		(void)json_array_append_new(tags,
 					    json_pack("{s:s}", "name", (*tables)->name));
 		for (size_t i = 0; i < (*tables)->count; i++)

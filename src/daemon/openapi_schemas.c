@@ -65,7 +65,14 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"properties\":{\"name\":{\"type\":\"string\"},\"value\":{\"type\":["
 	  "\"string\",\"null\"]},\"traceback\":{\"type\":[\"string\","
 	  "\"null\"]},\"line\":{\"type\":[\"integer\",\"null\"]}}},"
-	  "\"displays\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"
+	  "\"displays\":{\"type\":\"array\",\"items\":{"
+	  "\"$ref\":\"#/components/schemas/Bundle\"}},\"result_display\":{"
+	  "\"type\":[\"integer\",\"null\"],\"description\":\"Which of displays is"
+	  " the value of the last expression.\"},"
+	  "\"session\":{\"type\":[\"string\",\"null\"]},\"execution_count\":{"
+	  "\"type\":[\"integer\",\"null\"]},\"session_ended\":{\"type\":["
+	  "\"string\",\"null\"]},\"recorded\":{\"type\":\"boolean\"},"
+	  "\"record_error\":{\"type\":\"string\"},"
 	  "\"files\":{\"type\":\"array\",\"items\":{"
 	  "\"$ref\":\"#/components/schemas/File\"}},\"usage\":{"
 	  "\"type\":\"object\"},\"events\":{\"type\":\"array\",\"items\":{"
@@ -73,6 +80,12 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"enforced\":{"
 	  "\"type\":\"object\"},\"policy\":{\"type\":\"object\"},\"template\":{"
 	  "\"type\":[\"object\",\"null\"]}}}" },
+	{ "Bundle",
+	  "{\"type\":\"object\",\"required\":[\"text/plain\"],"
+	  "\"properties\":{\"text/plain\":{\"type\":\"string\"}},"
+	  "\"additionalProperties\":{},\"description\":\"One object that was shown:"
+	  " MIME type to data. Pictures are base64, ...+json is JSON, the rest is"
+	  " text.\"}" },
 	{ "Status",
 	  "{\"type\":\"string\",\"enum\":[\"ok\",\"error\",\"timeout\","
 	  "\"memory\",\"cpu\",\"processes\",\"output\",\"disk\",\"denied\","
@@ -82,7 +95,7 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"type\":{\"type\":\"string\",\"enum\":[\"start\",\"stdout\","
 	  "\"stderr\",\"display\",\"event\",\"sample\",\"result\",\"error\"]},"
 	  "\"id\":{\"type\":\"string\"},\"text\":{\"type\":\"string\"},"
-	  "\"bundle\":{\"type\":\"object\"},\"result\":{"
+	  "\"bundle\":{\"$ref\":\"#/components/schemas/Bundle\"},\"result\":{"
 	  "\"$ref\":\"#/components/schemas/Result\"},\"error\":{"
 	  "\"$ref\":\"#/components/schemas/Problem\"}}}" },
 	{ "Accepted",

@@ -228,6 +228,14 @@ static void on_event(void *arg, const json_t *event)
 		record->sink.event(record->sink.arg, event);
 }
 
+static void on_display(void *arg, const json_t *bundle)
+{
+	struct record *record = arg;
+
+	if (record->sink.display)
+		record->sink.display(record->sink.arg, bundle);
+}
+
 static void on_taken(void *arg, size_t len)
 {
 	struct record *record = arg;
@@ -328,6 +336,7 @@ int record_submit(struct recorder *recorder, const struct execution_request *req
 	const struct execution_sink ours = {
 		.output = sink->output ? on_output : NULL,
 		.event = sink->event ? on_event : NULL,
+		.display = sink->display ? on_display : NULL,
 		.stdin_taken = sink->stdin_taken ? on_taken : NULL,
 		.sample = recorder->journal || sink->sample ? on_sample : NULL,
 		.file = recorder->journal || sink->file ? on_file : NULL,

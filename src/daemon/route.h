@@ -18,6 +18,7 @@
 
 struct http;
 struct exchange;
+struct asset;
 
 enum route_may {
 	ROUTE_TOKEN, /* whoever the listener knows: a token, a unix peer, anybody where it is open */
@@ -73,7 +74,13 @@ struct route_table {
 	const struct route *routes;
 	size_t count;
 	const char *door; /* for the record; NULL: "http" */
-	bool loose;       /* of another's interface: unknown query names are ignored */
+	/* Of another's interface: unknown query names are ignored; headers whose value is a
+	 * token (NULL at the end; NULL: Authorization only); how it says what went wrong
+	 * (NULL: a problem document). problem() gives the one answer, from anywhere. */
+	bool loose;
+	const char *const *token_headers;
+	void (*problem)(struct exchange *ex, int status, const char *name,
+			const char *field, const char *detail);
 };
 
 /* The tables of our own interface, NULL at the end (daemon/api.c). */
@@ -83,11 +90,11 @@ extern const struct route_table *const api_tables[];
 
 struct caller {
 	const char *name; /* for the record: "unix uid 1000", "token NAME", "anybody" */
-	bool tcp;         /* grants only beneath grantable_directories */
-	bool owner;       /* sees and ends everybody's runs */
-	bool templates;   /* may give python and preload */
-	uid_t uid;        /* of a unix peer */
-	int peer_fd;      /* for execution_request; -1 over TCP */
+	bool confined; /* no rights of his own here: grants beneath grantable_directories */
+	bool owner;    /* sees and ends everybody's runs */
+	bool templates;                    /* may give python and preload */
+	uid_t uid;                         /* of a unix peer */
+	int peer_fd;                       /* for execution_request; -1 over TCP */
 	const struct sbx_policy *ceilings; /* of its token; NULL: none */
 };
 /* All that is borrowed from an exchange lives as long as it is held. */
@@ -121,9 +128,8 @@ void exchange_json(struct exchange *ex, int status,
 /* Takes text (malloc). type: with its charset. */
 void exchange_text(struct exchange *ex, int status, const char *type, char *text,
 		   size_t len);
-/* Text that lives as long as the process. csp: NULL: nothing may be loaded. */
-void exchange_static(struct exchange *ex, const char *type, const void *data, size_t len,
-		     const char *csp);
+/* A file of the page, compressed where the caller takes that. */
+void exchange_asset(struct exchange *ex, const struct asset *asset);
 void exchange_empty(struct exchange *ex, int status); /* 202, 204 */
 /* A program's file: always an attachment, never shown. fd is taken. */
 void exchange_file(struct exchange *ex, const char *path, int fd, size_t size);

@@ -231,6 +231,13 @@ static void on_sample(void *arg, const json_t *sample)
 		run->sink.sample(run->sink.arg, sample);
 }
 
+static void on_file(void *arg, const char *path, const char *data, size_t len)
+{
+	struct run *run = arg;
+
+	run->sink.file(run->sink.arg, path, data, len);
+}
+
 static void on_done(void *arg, json_t *result)
 {
 	struct run *run = arg;
@@ -286,6 +293,7 @@ int runs_submit(struct runs *runs, struct engine *engine,
 				       .event = on_event,
 				       .display = on_display,
 				       .sample = on_sample,
+				       .file = sink->file ? on_file : NULL,
 				       .refused = on_refused,
 				       .done = on_done };
 	struct run *run = calloc(1, sizeof(*run));

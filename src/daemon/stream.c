@@ -4,7 +4,9 @@
  * Invariants: every line and event is whole, unless `broken`; partial holds a right beginning of a
  *   sequence, never a whole or a wrong one. */
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/jsontext.h"
 #include "daemon/stream.h"
@@ -76,6 +78,20 @@ static int utf8_sequence(const unsigned char *p, size_t len)
 	return (int)need;
 }
 
+static json_t *text_line(const struct stream *s, int stream, const char *text, size_t len)
+{
+	char at[32] = "", stamp[sizeof(at) + 16];
+	struct timespec now = { 0 };
+	struct tm parts;
+
+	if (s->stamped && clock_gettime(CLOCK_REALTIME, &now) == 0 &&
+	    gmtime_r(&now.tv_sec, &parts))
+		(void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &parts);
+	(void)snprintf(stamp, sizeof(stamp), "%s.%06ld+00:00", at, now.tv_nsec / 1000);
+	return json_pack("{s:s,s:s%,s:s*}", "type", stream == 1 ? "stdout" : "stderr",
+			 "text", text, len, "timestamp", at[0] ? stamp : NULL);
+}
+
 /* At most TEXT_CHUNK bytes. */
 static void text_chunk(struct stream *s, int stream, const char *data, size_t len,
 		       bool last)
@@ -110,9 +126,7 @@ static void text_chunk(struct stream *s, int stream, const char *data, size_t le
 	if (used && s->text_as)
 		stream_object(s, s->text_as(s->text_arg, stream, out, used));
 	else if (used)
-		stream_object(s, json_pack("{s:s,s:s%}", "type",
-					   stream == 1 ? "stdout" : "stderr", "text", out,
-					   used));
+		stream_object(s, text_line(s, stream, out, used));
 }
 
 void stream_text(struct stream *s, int stream, const char *data, size_t len)

@@ -15,8 +15,9 @@
 struct stream {
 	struct buf text; /* what was not read begins at `at` */
 	size_t at;
-	bool events; /* server-sent events, else NDJSON */
-	bool plain;  /* events have neither a name nor an id */
+	bool events;  /* server-sent events, else NDJSON */
+	bool stamped; /* lines of text have a "timestamp", ISO 8601 */
+	bool plain;   /* events have neither a name nor an id */
 	/* What a text becomes; NULL: {"type", "text"}. New reference; NULL breaks. */
 	json_t *(*text_as)(void *arg, int stream, const char *text, size_t len);
 	void *text_arg;

@@ -354,6 +354,7 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 		break;
 	case WORKER_DONE:
 	case WORKER_LOOK:
+	case WORKER_DISPLAY:
 		if (box->state == BOX_OPEN && box->running)
 			execution_frame(box->running, type, data, len);
 		break;
@@ -365,6 +366,7 @@ static void on_frame(void *arg, uint32_t type, const char *data, size_t len, int
 	case WORKER_CELL:
 	case WORKER_ASK:
 	case WORKER_LOOKED:
+	case WORKER_DISPLAYED:
 	case WORKER_WAITING:
 		break;
 	}

@@ -77,8 +77,9 @@ struct execution_request {
 	size_t file_count;
 	const char *caller; /* whose turn it is where programs wait; NULL: the starter */
 	int peer_fd; /* the caller's connection, or -1: the command that started the engine */
-	/* He came over TCP, and has no rights here: the door has checked that what he is granted
-	 * is grantable. Started as root the broker opens nothing else for him. */
+	/* He came over TCP, or is another user than an ordinary starter, and has no rights here:
+	 * the door has checked that what he is granted is grantable. Started as root the broker
+	 * opens nothing else for him. */
 	bool remote;
 	/* Without one, started as root: what the command opened for allowed_directories, in
 	 * order. Copied. */

@@ -50,6 +50,7 @@ void execution_release(struct execution *x)
 	fd_close(&x->input);
 	collect_free(&x->collect);
 	events_free(&x->events);
+	displays_free(&x->displays);
 	json_decref(x->result);
 	json_decref(x->done);
 	policy_clear(&x->policy);
@@ -282,6 +283,20 @@ static void look(struct execution *x)
 		(void)worker_looked(x->box->worker);
 }
 
+/* What the program wrote before comes before it, and what it writes after behind it. */
+static void show(struct execution *x, const char *data, size_t len)
+{
+	const json_t *bundle;
+
+	stdio_take(&x->box->stdio);
+	if (x->state != RUNNING)
+		return;
+	bundle = displays_add(&x->displays, data, len);
+	if (bundle && x->sink.display)
+		x->sink.display(x->sink.arg, bundle);
+	(void)worker_displayed(x->box->worker);
+}
+
 void execution_looked(struct execution *x)
 {
 	if (!x->look_due)
@@ -335,6 +350,8 @@ void execution_frame(struct execution *x, uint32_t type, const char *data, size_
 		tell(x, events_add_claim(&x->events, at_ms(x), data, len));
 	} else if (type == WORKER_LOOK) {
 		look(x);
+	} else if (type == WORKER_DISPLAY) {
+		show(x, data, len);
 	} else if (type == WORKER_DONE && !x->done && !x->done_error) {
 		/* The first counts; a second would be the program's own. */
 		x->done = outcome_parse(data, len, &x->done_error);

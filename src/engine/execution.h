@@ -5,6 +5,7 @@
 #define SBX_ENGINE_EXECUTION_H
 
 #include "engine/box.h"
+#include "engine/displays.h"
 #include "engine/result.h"
 
 /* One way, from left to right. WAITING: for its box, or for its turn. PREPARING: files of
@@ -44,6 +45,7 @@ struct execution {
 	uint64_t disk_before_bytes, dropped_before;
 	enum outcome_stop stop;
 	struct sbx_err fault;
+	struct displays displays;
 	json_t *result; /* between outcome() and execution_conclude() */
 	bool refused;
 	json_t *done;

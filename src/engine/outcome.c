@@ -86,14 +86,12 @@ json_t *outcome_text(const char *data, size_t len)
 	return text;
 }
 
-json_t *outcome_parse(const char *data, size_t len, const char **ret_why)
+bool outcome_affordable(const char *data, size_t len, size_t tokens_max,
+			size_t *ret_tokens)
 {
 	size_t tokens = 0, depth = 0;
 	bool in_string = false;
-	json_error_t error;
-	json_t *done;
 
-	/* What it would cost is counted before it is paid. */
 	for (size_t i = 0; i < len; i++) {
 		char c = data[i];
 
@@ -111,10 +109,22 @@ json_t *outcome_parse(const char *data, size_t len, const char **ret_why)
 		else if ((c == ']' || c == '}') && depth > 0)
 			depth--;
 		tokens += c == ',' || c == '[' || c == '{';
-		if (tokens > TOKENS_MAX || depth > DEPTH_MAX) {
-			*ret_why = "the result has too many parts to be handed over";
-			return NULL;
-		}
+		if (tokens > tokens_max || depth > DEPTH_MAX)
+			return false;
+	}
+	*ret_tokens = tokens;
+	return true;
+}
+
+json_t *outcome_parse(const char *data, size_t len, const char **ret_why)
+{
+	json_error_t error;
+	json_t *done;
+	size_t tokens;
+
+	if (!outcome_affordable(data, len, TOKENS_MAX, &tokens)) {
+		*ret_why = "the result has too many parts to be handed over";
+		return NULL;
 	}
 	done = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!json_is_object(done)) {

@@ -46,6 +46,10 @@ enum sbx_status outcome_status(const struct outcome_facts *facts, json_t **ret_e
 /* Text that a program wrote, as a JSON string: what is not UTF-8 becomes U+FFFD. New
  * reference, NULL: no memory. */
 json_t *outcome_text(const char *data, size_t len);
+/* What a text of JSON would cost, counted before it is paid: false if it has more than
+ * tokens_max parts or is nested too deep. */
+bool outcome_affordable(const char *data, size_t len, size_t tokens_max,
+			size_t *ret_tokens);
 /* A program's report. NULL, with a sentence in *ret_why, where it is no JSON object or
  * one that would cost too much. */
 json_t *outcome_parse(const char *data, size_t len, const char **ret_why);

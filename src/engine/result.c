@@ -122,7 +122,7 @@ json_t *result_make(const struct result_parts *p)
 {
 	const struct outcome_facts *f = p->facts;
 	enum sbx_status status;
-	json_t *result = json_object(), *error = NULL, *displays;
+	json_t *result = json_object(), *error = NULL;
 
 	if (!result) {
 		json_decref(p->files);
@@ -141,11 +141,10 @@ json_t *result_make(const struct result_parts *p)
 					  json_string(f->done_error));
 	add_output(result, p->stdio, p->files_omitted);
 	(void)json_object_set_new(result, "error", error ? error : json_null());
-	displays = json_object_get(f->done, "displays");
-	(void)json_object_set(result, "displays",
-			      json_is_array(displays) ? displays : NULL);
-	if (!json_is_array(displays))
-		(void)json_object_set_new(result, "displays", json_array());
+	(void)json_object_set_new(result, "displays", displays_list(p->displays));
+	(void)json_object_set_new(
+		result, "result_display",
+		displays_claim(p->displays, f->stop == STOP_NONE ? f->done : NULL));
 	(void)json_object_set_new(result, "files", p->files ? p->files : json_array());
 	(void)json_object_set_new(
 		result, "usage",

@@ -3,6 +3,7 @@
 #ifndef SBX_ENGINE_RESULT_H
 #define SBX_ENGINE_RESULT_H
 
+#include "engine/displays.h"
 #include "engine/events.h"
 #include "engine/meter.h"
 #include "engine/network.h"
@@ -15,6 +16,7 @@ struct result_parts {
 	const struct meter_usage *usage;
 	struct stdio *stdio; /* NULL: the program never started */
 	struct events *events;
+	const struct displays *displays;
 	json_t *files; /* taken; NULL: none */
 	uint64_t files_omitted;
 	uint64_t wall_us;

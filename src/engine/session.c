@@ -160,6 +160,11 @@ static void stop_queue(struct session *s, enum outcome_stop stop, const char *wh
 	}
 }
 
+bool session_takes(const struct session *s)
+{
+	return s->box->state != BOX_ENDING || s->restarting;
+}
+
 void *session_arg(const struct session *s)
 {
 	return s->events.arg;

@@ -43,6 +43,7 @@ int session_restart(struct session *session, struct sbx_err *err);
 void session_end(struct session *session, const char *reason); /* copied */
 
 const char *session_id(const struct session *session);
+bool session_takes(const struct session *session); /* programs: it has not ended */
 const struct sbx_policy *session_policy(const struct session *session);
 void *session_arg(const struct session *session); /* of its session_events */
 struct session *engine_session(struct engine *engine, const char *id); /* or NULL */

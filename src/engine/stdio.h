@@ -54,7 +54,8 @@ void stdio_rest(struct stdio *stdio);
  * new pipe, the caller's; -1: it reads nothing. */
 int stdio_renew(struct stdio *stdio, const char *stdin_data, size_t stdin_len,
 		bool stdin_open, int *ret_input, struct sbx_err *err);
-/* It said that it is over: reads what it has written before, though others may go on. */
+/* It said that it is over, or shows something: reads what it has written before, though
+ * others may go on. */
 void stdio_take(struct stdio *stdio);
 /* Every writer has ended: reads what is left in the pipes, and closes. */
 void stdio_drain(struct stdio *stdio);

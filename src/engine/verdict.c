@@ -241,6 +241,7 @@ void verdict_reach(struct execution *x)
 				      .facts = &facts,
 				      .usage = &usage,
 				      .events = &x->events,
+				      .displays = &x->displays,
 				      .python = box ? box->python : NULL };
 
 	x->state = FINISHED;

@@ -23,7 +23,8 @@
 #define QUESTIONS_MAX 32
 #define ROWS_WAITING 256
 #define BYTES_WAITING (8u << 20)
-#define ROW_MAX (30u << 20)
+#define ROW_MAX (62u << 20)
+#define DEPTH_MAX 272 /* a result's, as the engine lets it pass, in its row */
 #define DEADLINE_S 20
 #define PROGRESS_STEPS 20000 /* of SQLite's machine, well below a millisecond */
 
@@ -114,14 +115,26 @@ static size_t size_of(const json_t *value, int depth)
 	const char *key;
 	json_t *part;
 
-	if (depth > 64)
-		return ROW_MAX;
+	if (depth > DEPTH_MAX)
+		return ROW_MAX + 1;
 	if (json_is_string(value))
 		return size + json_string_length(value);
 	json_array_foreach(value, i, part) size += size_of(part, depth + 1);
 	json_object_foreach((json_t *)value, key, part)
 		size += strlen(key) + size_of(part, depth + 1);
 	return size;
+}
+
+/* A program chooses how many parts its result has: the rest of its record is shown all the
+ * same. */
+static bool leave_out_result(json_t *row)
+{
+	json_t *missing = json_object_get(row, "missing");
+
+	return json_is_object(missing) &&
+	       json_object_set_new(missing, "result",
+				   json_string("it is too large for an answer")) == 0 &&
+	       json_object_set_new(row, "result", json_null()) == 0;
 }
 
 int question_emit(struct question *question, json_t *json)
@@ -136,6 +149,8 @@ int question_emit(struct question *question, json_t *json)
 	}
 	row->json = json;
 	row->size = size_of(json, 0);
+	if (row->size > ROW_MAX && leave_out_result(json))
+		row->size = size_of(json, 0);
 	if (row->size > ROW_MAX)
 		r = err_set(question->err, SBX_AT_JOURNAL, EMSGSIZE, "a record");
 	(void)pthread_mutex_lock(&q->lock);

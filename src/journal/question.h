@@ -12,7 +12,8 @@
 #define QUESTION_LIMIT_MAX 1000000u
 #define QUESTION_CODE_SHOWN 200u     /* bytes of code in a row of a list */
 #define QUESTION_TEXT_MAX (1u << 20) /* of code, stdout, stderr in an answer to `show` */
-#define QUESTION_RESULT_MAX (8u << 20)
+/* Of a result: what a program shows (24 MiB) and its value (16 MiB); almost all have less. */
+#define QUESTION_RESULT_MAX (40u << 20)
 #define QUESTION_FILE_CHUNK (48u << 10)
 #define QUESTION_FOLLOW_MS 100
 

@@ -114,17 +114,22 @@ static json_t *text_of(struct question *question, sqlite3_stmt *s, int text, int
 	return value;
 }
 
-static json_t *parsed(json_t *text)
+/* Takes the text. missing: an object that may get a word about it, or NULL. */
+static json_t *parsed(json_t *text, json_t *missing, const char *what)
 {
-	json_t *value = json_is_string(text)
-				? json_loadb(json_string_value(text),
-					     json_string_length(text),
-					     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL |
-						     JSON_DECODE_ANY,
-					     NULL)
-				: NULL;
+	bool there = json_is_string(text);
+	json_t *value = there ? json_loadb(json_string_value(text),
+					   json_string_length(text),
+					   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL |
+						   JSON_DECODE_ANY,
+					   NULL)
+			      : NULL;
 
 	json_decref(text);
+	/* It was JSON when it was written: it has been cut. */
+	if (there && !value)
+		(void)json_object_set_new(missing, what,
+					  json_string("it is too large for an answer"));
 	return value ? value : json_null();
 }
 
@@ -168,10 +173,12 @@ json_t *show_row(struct question *question, sqlite3_stmt *s)
 		text_of(question, s, 11, 12, QUESTION_TEXT_MAX, missing, "code"));
 	r |= json_object_set_new(row, "policy",
 				 parsed(text_of(question, s, c + 1, c, QUESTION_TEXT_MAX,
-						missing, "policy")));
+						missing, "policy"),
+					missing, "policy"));
 	r |= json_object_set_new(row, "result",
 				 parsed(text_of(question, s, c + 2, c + 3,
-						QUESTION_RESULT_MAX, missing, "result")));
+						QUESTION_RESULT_MAX, missing, "result"),
+					missing, "result"));
 	r |= json_object_set_new(
 		row, "stdout",
 		text_of(question, s, c + 4, c + 5, QUESTION_TEXT_MAX, missing, "stdout"));
@@ -227,7 +234,7 @@ json_t *event_row(sqlite3_stmt *s)
 		column_text(s, 4, QUESTION_TEXT_MAX), "rule", column_text(s, 5, 400),
 		"line", column_number(s, 6), "remedy", column_text(s, 7, 4096), "count",
 		column_number(s, 8));
-	json_t *rest = parsed(column_text(s, 9, QUESTION_TEXT_MAX));
+	json_t *rest = parsed(column_text(s, 9, QUESTION_TEXT_MAX), NULL, NULL);
 
 	if (row && json_is_object(rest))
 		(void)json_object_update_missing(row, rest);

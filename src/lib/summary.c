@@ -3,8 +3,8 @@
  * Process: any that uses libsbx. Any thread.
  * Trusts: nothing: names, values and subjects are the program's text, and it would like
  * to write on the terminal.
- * Invariants: every byte of a result passes summary_line(); at most EVENTS_SHOWN events
- *   and NAMES_SHOWN missing limits are listed, and no text is longer than its columns, so
+ * Invariants: every byte of a result passes summary_line(); at most EVENTS_SHOWN events,
+ *   DISPLAYS_SHOWN displays and NAMES_SHOWN missing limits are listed, and no text is longer than its columns, so
  *   that a summary is bounded whatever the result holds. */
 #include <errno.h>
 #include <math.h>
@@ -19,6 +19,7 @@
 
 #define EVENTS_SHOWN 10
 #define NAMES_SHOWN 20
+#define DISPLAYS_SHOWN 10
 #define SUBJECT_COLUMNS 120
 #define TEXT_COLUMNS 200
 
@@ -403,6 +404,105 @@ static void put_events(struct paper *paper, const json_t *events)
 		     count - EVENTS_SHOWN);
 }
 
+/* ---- displays ---- */
+
+/* Of the first 24 bytes of a PNG, which are 32 characters of base64. */
+static bool png_size(const char *base64, unsigned ret[2])
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	unsigned char bytes[24];
+
+	if (strnlen(base64, 32) < 32)
+		return false;
+	for (size_t i = 0; i < 8; i++) {
+		uint32_t group = 0;
+
+		for (size_t j = 0; j < 4; j++) {
+			const char *digit = strchr(digits, base64[4 * i + j]);
+
+			if (!digit)
+				return false;
+			group = group << 6 | (uint32_t)(digit - digits);
+		}
+		bytes[3 * i] = (unsigned char)(group >> 16);
+		bytes[3 * i + 1] = (unsigned char)(group >> 8);
+		bytes[3 * i + 2] = (unsigned char)group;
+	}
+	if (memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) != 0)
+		return false;
+	for (size_t i = 0; i < 2; i++)
+		ret[i] = (unsigned)bytes[16 + 4 * i] << 24 |
+			 (unsigned)bytes[17 + 4 * i] << 16 |
+			 (unsigned)bytes[18 + 4 * i] << 8 | bytes[19 + 4 * i];
+	return true;
+}
+
+static void put_mime(struct paper *paper, const char *mime, const json_t *data)
+{
+	_cleanup_free_ char *line = summary_line(mime, strlen(mime), SUBJECT_COLUMNS);
+	size_t len = json_string_length(data);
+	unsigned size[2];
+
+	put(paper, line ? line : "?");
+	if (!json_is_string(data))
+		return;
+	if (strcmp(mime, "image/png") == 0 && png_size(json_string_value(data), size))
+		putf(paper, " %ux%u", size[0], size[1]);
+	put(paper, " ");
+	put_bytes(paper,
+		  strncmp(mime, "image/", 6) == 0 && strcmp(mime, "image/svg+xml") != 0
+			  ? (double)(len / 4 * 3)
+			  : (double)len);
+}
+
+static void put_display(struct paper *paper, const json_t *bundle)
+{
+	size_t others = 0;
+	const char *mime;
+	json_t *data;
+
+	put(paper, "    ");
+	put_string(paper, json_object_get(bundle, "text/plain"), SUBJECT_COLUMNS);
+	json_object_foreach((json_t *)bundle, mime, data)
+	{
+		if (strcmp(mime, "text/plain") == 0 || others > NAMES_SHOWN)
+			continue;
+		put(paper, others++ ? ", " : " [");
+		put_mime(paper, mime, data);
+	}
+	put(paper, others ? "]\n" : "\n");
+}
+
+/* The value of the last expression has a line of its own: it is told of here where there
+ * is more to it than its text. */
+static void put_displays(struct paper *paper, const json_t *result)
+{
+	const json_t *displays = json_object_get(result, "displays");
+	const json_t *index = json_object_get(result, "result_display"), *bundle;
+	size_t count = json_array_size(displays), skip = count, i, shown = 0;
+
+	if (json_is_integer(index) && json_integer_value(index) >= 0)
+		skip = (size_t)json_integer_value(index);
+	if (skip >= count || json_object_size(json_array_get(displays, skip)) != 1)
+		skip = count;
+	count -= skip < count;
+	if (count == 0)
+		return;
+	putf(paper, "  %zu display%s: --json has %s\n", count, count == 1 ? "" : "s",
+	     count == 1 ? "it" : "them");
+	for (i = 0; shown < count && shown < DISPLAYS_SHOWN; i++) {
+		bundle = json_array_get(displays, i);
+		if (i == skip)
+			continue;
+		shown++;
+		if (json_object_size(bundle) > 0)
+			put_display(paper, bundle);
+	}
+	if (count > shown)
+		putf(paper, "    and %zu more\n", count - shown);
+}
+
 /* ---- the rest ---- */
 
 static void put_truncated(struct paper *paper, const json_t *truncated,
@@ -450,16 +550,13 @@ char *summary_make(const json_t *result, bool colour)
 {
 	struct paper paper = { .colour = colour };
 	const json_t *repr = json_object_get(result, "result_repr");
-	size_t displays = json_array_size(json_object_get(result, "displays"));
 	size_t files = json_array_size(json_object_get(result, "files"));
 
 	put_verdict(&paper, result);
 	put_events(&paper, json_object_get(result, "events"));
 	put_truncated(&paper, json_object_get(result, "truncated"), "stdout");
 	put_truncated(&paper, json_object_get(result, "truncated"), "stderr");
-	if (displays > 0)
-		putf(&paper, "  %zu display%s: --json has %s\n", displays,
-		     displays == 1 ? "" : "s", displays == 1 ? "it" : "them");
+	put_displays(&paper, result);
 	if (files > 0)
 		putf(&paper, "  %zu file%s: --json names %s\n", files,
 		     files == 1 ? "" : "s", files == 1 ? "it" : "them");

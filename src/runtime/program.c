@@ -6,7 +6,8 @@
  * program can replace it.
  * Trusts: the request's numbers. Of the program's objects nothing: each may raise, print,
  * fork or end the process.
- * Invariants: no frame, name or module of ours is in the program's sight; an exception of
+ * Invariants: no frame or module of ours is in the program's sight, and no name but
+ *   display() (display.c) and the finder in sys.meta_path (ipython.c); an exception of
  *   the program's never leaves this file. */
 #include "runtime/runtime.h"
 
@@ -133,6 +134,7 @@ int program_environ(const struct program *program)
 		{ "TMPDIR", "/tmp" },
 		{ "MPLBACKEND", "Agg" },
 		{ "MPLCONFIGDIR", "/tmp/.matplotlib" },
+		{ "PLOTLY_RENDERER", "plotly_mimetype" },
 	};
 	static const char *const counts[] = {
 		"OPENBLAS_NUM_THREADS",
@@ -253,14 +255,19 @@ static void write_done(const struct verdict *verdict, PyObject *filename, bool w
 	/* A last call that returns nothing has no result to show, as at a prompt. */
 	if (verdict->value && with_value &&
 	    (verdict->value != Py_None || verdict->value_source[1] == '_'))
-		repr = value_repr(verdict->value);
+		repr = display_repr(verdict->value);
 	PyErr_Clear();
 	write_text(done, repr, VALUE_REPR_MAX);
 	if (verdict->error)
 		write_error(verdict, filename, done);
 	else
 		json_lit(done, ",\"error\":null,\"cause\":null");
-	json_lit(done, ",\"displays\":[]}");
+	json_lit(done, ",\"result_display\":");
+	if (display_result_index() >= 0)
+		json_long(done, display_result_index());
+	else
+		json_lit(done, "null");
+	json_lit(done, "}");
 }
 
 /* For each program anew; without it a MemoryError may be told of in fewer words. */
@@ -553,8 +560,14 @@ int program_run(const struct program *program, struct json *done)
 
 	in_session = program->run.flags & RUN_SESSION;
 	make_reserve();
+	display_begin();
 	if ((in_session && session_enter(program) < 0) || execute(program, &last) < 0)
 		judge_exception(&verdict, program->filename);
+	if (display_end(last) < 0) {
+		if (!verdict.error)
+			judge_exception(&verdict, program->filename);
+		PyErr_Clear();
+	}
 	worker_look();
 	/* Whatever the program still holds, there is room to tell of it. */
 	release_reserve();
@@ -569,6 +582,7 @@ int program_run(const struct program *program, struct json *done)
 		*done = (struct json){ .max = done->max };
 		write_done(&verdict, program->filename, false, done);
 	}
+	display_forget();
 	if (in_session && worker_is_self())
 		session_leave(program, last);
 	Py_CLEAR(last);

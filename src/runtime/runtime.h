@@ -60,8 +60,13 @@ void worker_events_flush(void);
 /* With RUN_LOOK: has the supervisor look at what the program holds, before it is let go.
  * Waits 200 ms at most. */
 void worker_look(void);
+/* One bundle, bounded by the caller. With wait, until the engine has it, so that what is
+ * written next is behind it; a second at most. False: it cannot be told. */
+bool worker_display(const char *json, size_t len, bool wait);
 /* False in a process that the program forked: it speaks to nobody. */
 bool worker_is_self(void);
+/* False between a session's programs, too, where threads that they left behind may run. */
+bool worker_in_program(void);
 
 /* ---- reseed.c: nothing random is shared between siblings ---- */
 int reseed_all(struct sbx_err *err);
@@ -100,6 +105,19 @@ void session_leave(const struct program *program, PyObject *value); /* Out, _; o
 PyObject *session_await(PyObject *coroutine);
 void session_answer(uint32_t what, const char *text, size_t len, struct json *answer);
 
+/* ---- display.c: what a program shows, docs/displays.md ---- */
+/* Zygote, after the preload: the builtin display() and what imports look at. 0 or -1
+ * with exception. */
+int display_init(void);
+void display_begin(void); /* of a program: what it may show is counted anew */
+/* What is left to be shown when a program has ended: its open figures, then the value of its last expression (NULL: none) unless that is None. -1 with the
+ * exception of the program's that has to end it (KeyboardInterrupt, SystemExit). */
+int display_end(PyObject *value);
+long display_result_index(void); /* of the value's display among all; -1: none */
+/* As value_repr(); not made anew where display_end() has made it. */
+PyObject *display_repr(PyObject *value);
+void display_forget(void); /* the value and its repr */
+
 /* ---- stdio.c ---- */
 int stdio_open(void); /* sys.stdin, stdout, stderr over 0, 1, 2. 0 or -1 with exception */
 int stdio_open_input(void); /* sys.stdin anew: descriptor 0 is another file now */
@@ -133,6 +151,8 @@ int value_init(void); /* zygote */
 void value_write(
 	struct json *json,
 	PyObject *value); /* never raises; a json error only for lack of memory */
+/* False: it cannot cross as it is, or not within json->max; then nothing is written. */
+bool value_write_whole(struct json *json, PyObject *value);
 PyObject *value_repr(
 	PyObject *value); /* str; a note where repr() raised. NULL on no memory */
 

@@ -555,7 +555,7 @@ static int put(struct writer *w, PyObject *value)
 
 static void put_repr(struct writer *w, PyObject *value)
 {
-	_cleanup_py_ PyObject *text = value_repr(value);
+	_cleanup_py_ PyObject *text = display_repr(value);
 	Py_ssize_t len = 0;
 	const char *utf8 = text ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
 
@@ -622,6 +622,22 @@ bool value_put(struct writer *w, PyObject *value)
 int value_init(void)
 {
 	return 0;
+}
+
+bool value_write_whole(struct json *json, PyObject *value)
+{
+	struct writer w = { .json = json };
+	size_t start = json->len;
+	int r;
+
+	known_find(&w);
+	r = value_put_whole(&w, value);
+	if (r != PUT_DONE)
+		take_back(&w, start);
+	for (int i = 0; i < KNOWN_COUNT; i++)
+		Py_CLEAR(w.known[i]);
+	PyErr_Clear();
+	return r == PUT_DONE;
 }
 
 void value_write(struct json *json, PyObject *value)

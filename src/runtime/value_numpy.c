@@ -334,7 +334,6 @@ static int put_axis(struct writer *w, PyObject *value, const char *name)
 static int put_frame(struct writer *w, PyObject *frame)
 {
 	_cleanup_py_ PyObject *items = NULL;
-	PyObject *pair;
 	long long size = get_size(frame, "size");
 	bool first = true;
 
@@ -345,9 +344,11 @@ static int put_frame(struct writer *w, PyObject *frame)
 		return PUT_FAILED;
 	json_lit(w->json, ",\"data\":[");
 	items = PyObject_CallMethod(frame, "items", NULL);
-	while (items && PyIter_Check(items) && (pair = PyIter_Next(items))) {
-		_cleanup_py_ PyObject *owner = pair;
+	while (items && PyIter_Check(items)) {
+		_cleanup_py_ PyObject *pair = PyIter_Next(items);
 
+		if (!pair)
+			break;
 		json_lit(w->json, first ? "{" : ",{");
 		first = false;
 		if (!PyTuple_CheckExact(pair) || PyTuple_Size(pair) != 2 ||

@@ -449,20 +449,59 @@ static void join(int init_pidfd, int channel_fd, unsigned walls,
 		fail(&err);
 }
 
-static bool looks; /* RUN_LOOK */
+/* ---- answers ---- */
 
-void worker_look(void)
+static bool looks;          /* RUN_LOOK */
+static unsigned unanswered; /* WORKER_DISPLAYs */
+static bool between;        /* a session's programs: only next() reads the channel */
+
+bool worker_in_program(void)
+{
+	return worker_is_self() && !between;
+}
+
+/* The next answer's type; 0: none has come in time. The others that may come are those to
+ * what was not waited for, or not for long enough. */
+static uint32_t take_answer(int timeout_ms)
 {
 	struct pollfd answered = { .fd = CHILD_CHANNEL_FD, .events = POLLIN };
 	struct wire_frame frame;
+	int r;
+
+	do
+		r = poll(&answered, 1, timeout_ms);
+	while (r < 0 && errno == EINTR);
+	if (r != 1 || wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame)) < 0)
+		return 0;
+	if (frame.type == WORKER_DISPLAYED && unanswered > 0)
+		unanswered--;
+	return frame.type;
+}
+
+void worker_look(void)
+{
+	uint32_t type;
 
 	if (!looks || !worker_is_self() || !is_channel(CHILD_CHANNEL_FD))
 		return;
 	looks = false;
 	if (wire_send_frame(CHILD_CHANNEL_FD, WORKER_LOOK, NULL, 0, NULL, 0) < 0)
 		return;
-	if (poll(&answered, 1, 200) == 1)
-		(void)wire_read(CHILD_CHANNEL_FD, &frame, sizeof(frame));
+	do
+		type = take_answer(200);
+	while (type != 0 && type != WORKER_LOOKED);
+}
+
+bool worker_display(const char *json, size_t len, bool wait)
+{
+	if (!worker_in_program() || !is_channel(CHILD_CHANNEL_FD) ||
+	    wire_send_frame(CHILD_CHANNEL_FD, WORKER_DISPLAY, json, len, NULL, 0) < 0)
+		return false;
+	unanswered++;
+	while (wait && unanswered > 0)
+		if (take_answer(1000) == 0)
+			break;
+	return true;
 }
 
 /* ---- a session ---- */
@@ -506,11 +545,12 @@ static int next(struct message *m)
 	state = PyEval_SaveThread();
 	do {
 		r = receive(m);
-		/* An answer that came after we had stopped waiting. */
-		if (r == 0 && m->frame.type == WORKER_LOOKED)
-			message_clear(m);
-		else
+		/* An answer that nobody has waited for, or not for long enough. */
+		if (r < 0 ||
+		    (m->frame.type != WORKER_LOOKED && m->frame.type != WORKER_DISPLAYED))
 			break;
+		unanswered -= m->frame.type == WORKER_DISPLAYED && unanswered > 0;
+		message_clear(m);
 	} while (true);
 	PyEval_RestoreThread(state);
 	return r;
@@ -527,6 +567,7 @@ static int run_cell(struct message *m, struct program *program)
 	}
 	message_clear(m);
 	looks = program->run.flags & RUN_LOOK;
+	between = false;
 	interrupts_on();
 	code = program_run(program, &done);
 	if (!worker_is_self())
@@ -536,6 +577,7 @@ static int run_cell(struct message *m, struct program *program)
 	(void)stdio_flush();
 	(void)fflush(NULL);
 	interrupts_off();
+	between = true;
 	r = tell(WORKER_DONE, &done);
 	json_free(&done);
 	return r;
@@ -568,6 +610,7 @@ static _Noreturn void serve_session(struct program *program)
 
 	(void)sigaction(SIGINT, NULL, &interrupt_action);
 	interrupts_off();
+	between = true;
 	if (session_begin() < 0)
 		_exit(1);
 	for (;;) {

@@ -427,7 +427,8 @@ _Noreturn void zygote_serve(int fd, PyObject *preload)
 	number = version ? PyLong_AsLong(version) : -1;
 	view = preload_all(preload);
 	packages = look_at_packages(view);
-	if (program_init() < 0 || value_init() < 0 || trace_init() < 0)
+	if (program_init() < 0 || value_init() < 0 || trace_init() < 0 ||
+	    display_init() < 0)
 		give_up_python(SBX_AT_ZYGOTE, "preparing the interpreter", "");
 	if (number < 0 || freeze() < 0)
 		give_up_python(SBX_AT_ZYGOTE, "freezing the interpreter", "");

@@ -172,7 +172,7 @@ enum init_op {
 			 * process of the jail first. Answered there, by FOUND_END. */
 	INIT_NAMES = 7, /* before the seal: loopback up. Answered, with the fd of a socket
 			 * on its port 53, UDP. */
-	INIT_PACE = 8,  /* where it supervises: report usage every sample_ms, 0: never. Not
+	INIT_PACE = 8, /* where it supervises: report usage every sample_ms, 0: never. Not
 			 * answered. */
 	/* In /work of a session, whatever its programs are doing. Answered by
 	 * INIT_FILE_DONE or INIT_FILE_FAILED: */
@@ -199,8 +199,9 @@ struct init_found {
 	uint32_t kind;
 	uint32_t path_len; /* FOUND_FILE */
 	uint64_t size;     /* FOUND_FILE: as stat(2) says; FOUND_END: what was left out */
-	uint64_t stored_bytes;     /* FOUND_FILE: what it really takes */
-	uint64_t inode, changed_ns, modified_ns; /* FOUND_FILE: by which it is known again */
+	uint64_t stored_bytes; /* FOUND_FILE: what it really takes */
+	uint64_t inode, changed_ns,
+		modified_ns;       /* FOUND_FILE: by which it is known again */
 	char path[FILES_NAME_MAX]; /* FOUND_FILE: below /work, any bytes but NUL */
 };
 struct init_request {
@@ -212,7 +213,8 @@ struct init_request {
 	uint32_t processes;
 	uint32_t sample_ms; /* report usage this often, 0: never */
 	uint32_t flags;     /* INIT_COLLECT */
-	uint64_t since_ns;  /* INIT_COLLECT: contents of what was changed since then only */
+	uint64_t
+		since_ns; /* INIT_COLLECT: contents of what was changed since then only */
 	char path[4096];
 };
 enum init_report_kind {
@@ -263,10 +265,11 @@ enum worker_frame {
 		1, /* struct worker_run and its sections: the walls; fds: stdin, stdout,
 		    * stderr */
 	WORKER_LOOKED = 2, /* answers WORKER_LOOK; no payload */
-	WORKER_CELL =
-		3, /* struct worker_cell and its sections: a program. One, or with
+	WORKER_CELL = 3,   /* struct worker_cell and its sections: a program. One, or with
 		    * RUN_SESSION each after the other's WORKER_DONE; then fd: its stdin */
 	WORKER_ASK = 4, /* with RUN_SESSION, between programs: struct worker_ask, text */
+	WORKER_DISPLAYED =
+		5, /* answers WORKER_DISPLAY, so that later output is behind it; no payload */
 	/* worker -> engine, before the program */
 	WORKER_WAITING = 16, /* in its jail, ready for WORKER_RUN; no payload */
 	WORKER_FAILED =
@@ -277,11 +280,18 @@ enum worker_frame {
 	WORKER_DONE = 33,  /* JSON, docs below; at most WORKER_DONE_MAX */
 	WORKER_LOOK =
 		34, /* with RUN_LOOK, once, when the program has ended and still holds what it made; no payload */
-	WORKER_ANSWER = 35, /* to WORKER_ASK: JSON, docs below; at most WORKER_ANSWER_MAX */
+	WORKER_ANSWER =
+		35, /* to WORKER_ASK: JSON, docs below; at most WORKER_ANSWER_MAX */
+	WORKER_DISPLAY = 36, /* JSON, one bundle {mime: data}; at most DISPLAY_MAX */
 };
 #define WORKER_EVENT_MAX (16u << 10)
 #define WORKER_DONE_MAX (32u << 20)
 #define WORKER_ANSWER_MAX (1u << 20)
+/* Of one bundle, and of all that one program shows: kept by the runtime, held to by the
+ * engine. */
+#define DISPLAY_MAX (8u << 20)
+#define DISPLAYS_BYTES_MAX (24u << 20)
+#define DISPLAYS_MAX 256u
 #define RUN_FILE_OPERATIONS 0x01u
 #define RUN_IMPORTS 0x02u
 #define RUN_NETWORK 0x04u
@@ -313,7 +323,7 @@ struct worker_cell {
 	/* sections: */
 	uint32_t code_len;     /* UTF-8 */
 	uint32_t filename_len; /* UTF-8, for tracebacks */
-	uint32_t files_len; /* names below /work that were given, each with its NUL */
+	uint32_t files_len;    /* names below /work that were given, each with its NUL */
 };
 enum worker_asks { ASK_VARIABLES = 1, ASK_COMPLETE = 2 };
 struct worker_ask {
@@ -333,7 +343,9 @@ struct worker_ask {
  *		  "error": {"name", "value", "traceback", "line"} or null,
  *		  "cause": "denied" | "disk" | "processes" | "memory" | null,  the interpreter's view of an uncaught
  *		  exception; the engine believes it only next to evidence of its own
- *		  "displays": [{mime: data}]}
+ *		  "result_display": int or null,  which of the WORKER_DISPLAYs is the last expression's value
+ *		  }
+ * WORKER_DISPLAY: {"text/plain": str, "image/png": base64, "application/...+json": JSON, ...}, docs/displays.md
  * WORKER_ANSWER: {"variables": [{"name", "type", "size": int or null, "preview": str or null}]}
  *		  {"matches": [str], "start": int}	start: characters before what a match replaces
  */

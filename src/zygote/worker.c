@@ -27,8 +27,8 @@ struct waiting {
 	struct init_request request;
 };
 
-/* A worker of ours sends a few dozen: at most 64 different events, twice, and four
- * others. */
+/* A worker of ours sends a few dozen for a program: at most 64 different events, twice,
+ * DISPLAYS_MAX and four others. */
 #define FRAMES_MAX 512u
 
 struct worker {
@@ -140,8 +140,11 @@ static size_t frame_max(uint32_t type)
 		return WORKER_DONE_MAX;
 	case WORKER_ANSWER:
 		return WORKER_ANSWER_MAX;
+	case WORKER_DISPLAY:
+		return DISPLAY_MAX;
 	case WORKER_RUN:
 	case WORKER_LOOKED:
+	case WORKER_DISPLAYED:
 	case WORKER_CELL:
 	case WORKER_ASK:
 		break;
@@ -245,7 +248,8 @@ static int receive(struct worker *w)
 		return -EPIPE;
 	w->received += (size_t)n;
 	if (w->received >
-	    WORKER_DONE_MAX + FRAMES_MAX * (sizeof(struct wire_frame) + WORKER_EVENT_MAX))
+	    WORKER_DONE_MAX + DISPLAYS_BYTES_MAX +
+		    FRAMES_MAX * (sizeof(struct wire_frame) + WORKER_EVENT_MAX))
 		return -EMSGSIZE;
 	w->in.max = WORKER_DONE_MAX + 2 * sizeof(chunk);
 	return buf_add(&w->in, chunk, (size_t)n);
@@ -368,12 +372,22 @@ void worker_interrupt(struct worker *w)
 		(void)k_pidfd_send_signal(w->pidfd, SIGINT);
 }
 
-int worker_looked(struct worker *w)
+static int answer(struct worker *w, enum worker_frame type)
 {
-	const struct wire_frame frame = { .type = WORKER_LOOKED };
+	const struct wire_frame frame = { .type = type };
 	int r = w->closed ? -EPIPE : buf_add(&w->out, &frame, sizeof(frame));
 
 	return r < 0 ? r : flush(w);
+}
+
+int worker_looked(struct worker *w)
+{
+	return answer(w, WORKER_LOOKED);
+}
+
+int worker_displayed(struct worker *w)
+{
+	return answer(w, WORKER_DISPLAYED);
 }
 
 /* ---- the jail ---- */

@@ -59,6 +59,7 @@ int worker_run(struct worker *worker, const void *data, size_t len, const int st
 int worker_send(struct worker *worker, enum worker_frame type, const void *data,
 		size_t len, int fd);
 int worker_looked(struct worker *worker);     /* WORKER_LOOKED */
+int worker_displayed(struct worker *worker);  /* WORKER_DISPLAYED */
 void worker_interrupt(struct worker *worker); /* SIGINT to its process */
 
 uint32_t worker_serial(const struct worker *worker);

@@ -218,7 +218,7 @@ def test_given_file_replaced_by_another(tmp_path):
 def test_names_that_are_refused(tmp_path, name):
     request = {"code": "1", "files": {name: "x"}}
     answer = serve_once(tmp_path, [request])[0]
-    assert answer["error"]["name"] == "UsageError" and answer["error"]["field"] == "files", answer
+    assert answer["name"] == "UsageError" and answer["field"] == "files", answer
 
 
 def test_files_over_http(tmp_path):
@@ -236,8 +236,8 @@ def test_files_over_http(tmp_path):
     ])
     assert answers[0]["result"] == "hé1000"
     for answer in answers[1:7]:
-        assert answer["error"]["name"] == "UsageError", answer
-    assert "max_disk_mb" in answers[5]["error"]["message"]
+        assert answer["name"] == "UsageError", answer
+    assert "max_disk_mb" in answers[5]["detail"]
     assert answers[7]["result"] == 256
 
 

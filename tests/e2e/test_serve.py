@@ -3,6 +3,7 @@
 its processes is killed."""
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -112,10 +114,59 @@ def test_a_second_server_does_not_take_the_socket(place):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to any group")
 def test_socket_group(place):
     with Server(place, "--socket-group", "games").ready() as server:
-        import grp
         st = os.stat(server.socket)
         assert st.st_mode & 0o777 == 0o660 and st.st_gid == grp.getgrnam("games").gr_gid
     assert "no group" in refused("--socket", str(place / "b"), "--socket-group", "no-such-group")
+
+
+@pytest.fixture
+def both():
+    """A directory of uid 1000's that whoever is in the group games may enter."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-both.") as name:
+        os.chown(name, 1000, grp.getgrnam("games").gr_gid)
+        os.chmod(name, 0o750)
+        yield pathlib.Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes two users")
+def test_of_a_users_server_others_get_nothing_of_the_users(both):
+    """An ordinary server opens with its user's rights only: whom a group lets in is granted none of them."""
+    own, shared = both / "own", both / "shared"
+    for directory in (own, shared):
+        directory.mkdir()
+        directory.chmod(0o700)
+        (directory / "f").write_text("secret")
+        os.chown(directory / "f", 1000, 1000)
+        os.chown(directory, 1000, 1000)
+    games = grp.getgrnam("games").gr_gid
+    prefix = ("setpriv", "--reuid", "1000", "--regid", "1000", "--groups", str(games))
+    with Server(both, "--socket-group", "games", "--grantable", f"{shared}:ro",
+                prefix=prefix).ready() as server:
+        def ask(uid: int, path: str, url: str = "/v1/executions") -> tuple[int, dict]:
+            body = {"policy": {"allowed_directories": [path], "allow_file_operations": True},
+                    "code": f"open({str(path).removesuffix(':ro') + '/f'!r}).read()"}
+            if url == "/v1/sessions":
+                del body["code"]
+            os.setegid(games)
+            os.seteuid(uid)
+            try:
+                answer = server.ask("POST", url, body)
+            finally:
+                os.seteuid(0)
+                os.setegid(0)
+            return answer.status, answer.json
+
+        status, result = ask(1000, str(own))
+        assert status == 200 and result["result"] == "secret", result
+        for url in ("/v1/executions", "/v1/sessions"):
+            for path in (str(own), "/home", ".", f"{shared}", f"{shared}/../own"):
+                status, problem = ask(1001, path, url)
+                assert status in (400, 403) and problem["field"] == "allowed_directories", (path, status, problem)
+                assert "secret" not in str(problem)
+        status, problem = ask(1001, str(own))
+        assert problem["name"] == "CeilingExceeded" and "grantable_directories" in problem["detail"], problem
+        status, result = ask(1001, f"{shared}:ro")
+        assert status == 200 and result["result"] == "secret", result
 
 
 # ---- tokens ----

@@ -55,7 +55,7 @@ def alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it went between open and read
         return False
 
 
@@ -176,7 +176,7 @@ def test_run_has_the_whole_shape(box: Sandbox) -> None:
     # Memory of a short run is what a sampling supervisor happened to see, where there is no cgroup.
     assert result.id and result.usage.wall_ms > 0 and result.usage.memory_peak_bytes >= 0
     assert result.enforced["memory"] and result.raw["id"] == result.id
-    assert result.displays == [] and result.files == []
+    assert result.displays == [{"text/plain": "42"}] and result.result_display == 0 and result.files == []
 
 
 def test_settings_are_those_of_the_table(box: Sandbox) -> None:

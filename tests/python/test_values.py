@@ -309,7 +309,7 @@ def test_hostile_objects(box: Any) -> None:
         "class Twice:\n"
         "    def __repr__(self): twice['a'] = twice.pop('a'); return 'twice'\n"
         "twice['b'] = Twice()\n"
-        "[R(), Deep(), N(), L([1, 2]), shrinking, twice]"
+        "__result__ = [R(), Deep(), N(), L([1, 2]), shrinking, twice]"
     )
     assert result.status == "ok"
     raising, deep_one, nameless, overridden, shrunk, twice = result.result

@@ -699,6 +699,13 @@ static const struct {
 	  "ok\n  stdout: the result keeps its head and tail, 3.0 MiB between them are dropped (max_output_bytes)\n"
 	  "  2 displays: --json has them\n  1 file: --json names it\n"
 	  "  not enforced here: cpu, network (sandbox doctor says why)\n" },
+	{ "{\"status\": \"ok\", \"result_repr\": \"7\", \"result_display\": 0, \"displays\": [{\"text/plain\": \"7\"}]}",
+	  "ok\n  result: 7\n" },
+	{ "{\"status\": \"ok\", \"result_display\": 1, \"displays\": [{\"text/plain\": \"<F\\u001b>\", \"image/png\":"
+	  " \"iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgAAAA\", \"a/\\nb\": {}}, {\"text/plain\": \"7\"}]}",
+	  "ok\n  1 display: --json has it\n    <F\\x1b> [image/png 640x480 27 bytes, a/\\nb]\n" },
+	{ "{\"status\": \"ok\", \"result_display\": -7, \"displays\": [3, {\"text/html\": 5}, {\"image/png\": \"x\"}]}",
+	  "ok\n  3 displays: --json has them\n     [text/html]\n     [image/png 0 bytes]\n" },
 	/* Of every type but the right one. */
 	{ "{\"status\": [], \"usage\": 1, \"policy\": \"\", \"error\": [], \"events\": {\"a\": 1}, \"truncated\": 3,"
 	  " \"displays\": {}, \"files\": \"x\", \"enforced\": [1], \"result_repr\": {}}",

@@ -375,8 +375,7 @@ int main(void)
 		cmocka_unit_test(test_judgement), cmocka_unit_test(test_lookups),
 		cmocka_unit_test(test_addresses), cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_answers),   cmocka_unit_test(test_answers_of_ours),
-		cmocka_unit_test(test_noise),
-		cmocka_unit_test(test_own_ports),
+		cmocka_unit_test(test_noise),     cmocka_unit_test(test_own_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

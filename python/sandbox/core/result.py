@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping
 
 from sandbox.values import decode
 
-__all__ = ["LIMITS", "Event", "ProgramError", "Result", "Truncated", "Usage"]
+__all__ = ["LIMITS", "Display", "Event", "ProgramError", "Result", "Truncated", "Usage"]
 
 #: Verdicts that say that a limit ended the program, with the setting that each belongs to.
 LIMITS: Mapping[str, str] = {
@@ -113,6 +114,46 @@ class Event:
         )
 
 
+class Display(Dict[str, Any]):
+    """One object that the program showed: MIME type to data, as ``docs/displays.md`` has them.
+
+    The data is text; base64 for pictures and PDF; whatever JSON says for types that are JSON. In a notebook the object
+    shows itself. It is the program's: a browser has to take its HTML, SVG and JavaScript for hostile.
+    """
+
+    @property
+    def mime(self) -> list[str]:
+        """The types that it has."""
+        return list(self)
+
+    @property
+    def text(self) -> str:
+        return _text(self.get("text/plain"))
+
+    @property
+    def chart(self) -> dict[str, Any] | None:
+        """What a figure says, as data; None for anything else."""
+        chart = self.get("application/vnd.sandbox.chart+json")
+        return chart if isinstance(chart, dict) else None
+
+    @property
+    def frame(self) -> Any:
+        """A data frame or series (its head, where the member has ``truncated``); None for anything else."""
+        return decode(self.get("application/vnd.sandbox.frame+json"))
+
+    def data(self, mime: str) -> bytes:
+        """The bytes of one type, to be written to a file. Raises KeyError, and ValueError for what are no bytes."""
+        value = self[mime]
+        if not isinstance(value, str):
+            raise ValueError(f"{mime} is JSON, not bytes")
+        if mime.startswith(("image/", "audio/", "video/", "application/pdf")) and mime != "image/svg+xml":
+            return base64.b64decode(value, validate=True)
+        return value.encode()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return dict(self)
+
+
 @dataclass(frozen=True)
 class Result:
     """Everything about one execution."""
@@ -130,7 +171,8 @@ class Result:
     stderr: str
     truncated: Truncated
     error: ProgramError | None
-    displays: list[dict[str, Any]]
+    #: What the program showed, in order: figures, ``display(x)``, the value of its last expression.
+    displays: list[Display]
     files: list[dict[str, Any]]
     usage: Usage
     events: list[Event]
@@ -140,6 +182,8 @@ class Result:
     template: Any
     #: The JSON object as it came.
     raw: Mapping[str, Any] = field(repr=False, compare=False)
+    #: Index in ``displays`` of the value of the last expression, or None.
+    result_display: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -153,6 +197,7 @@ class Result:
         error = raw.get("error")
         shown = raw.get("result_repr")
         source = raw.get("result_source")
+        place = raw.get("result_display")
         return cls(
             id=_text(raw.get("id")),
             status=_text(raw.get("status")) or "fault",
@@ -163,7 +208,7 @@ class Result:
             stderr=_text(raw.get("stderr")),
             truncated=Truncated(_whole(truncated.get("stdout")), _whole(truncated.get("stderr"))),
             error=_program_error(error) if isinstance(error, dict) else None,
-            displays=_objects(raw.get("displays")),
+            displays=[Display(item) for item in _objects(raw.get("displays"))],
             files=_objects(raw.get("files")),
             usage=Usage(
                 wall_ms=_number(usage.get("wall_ms")),
@@ -180,6 +225,7 @@ class Result:
             policy=_mapping(raw.get("policy")),
             template=raw.get("template"),
             raw=raw,
+            result_display=place if isinstance(place, int) and not isinstance(place, bool) else None,
         )
 
 

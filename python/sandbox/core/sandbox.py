@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from sandbox.config.settings import DEFAULT_SETTINGS, SandboxSettings
 from sandbox.core.client import Call, Client, ServerGone
-from sandbox.core.result import LIMITS, Result
+from sandbox.core.result import LIMITS, Display, Result
 from sandbox.core.server import Lease
 from sandbox.exceptions import ResourceLimitExceeded, SandboxError, SecurityError
 
@@ -97,8 +97,8 @@ class Sandbox:
     ) -> Iterator[dict[str, Any]]:
         """Yields what happens, as it happens; closing the iterator stops the program.
 
-        Objects by their ``type``: ``start`` (``id``), ``stdout`` and ``stderr`` (``text``), ``event`` and ``sample``
-        (members as in the result), and at last ``result``, whose ``result`` is a :class:`Result`. Raises as
+        Objects by their ``type``: ``start`` (``id``), ``stdout`` and ``stderr`` (``text``), ``display`` (``bundle``: a
+        :class:`Display`), ``event`` and ``sample`` (members as in the result), and at last ``result``, whose ``result`` is a :class:`Result`. Raises as
         :meth:`run` does.
         """
         return self._stream(self._request(code, files))
@@ -212,6 +212,9 @@ class Sandbox:
                     yield {"type": "result", "result": self._result(status, item)}
                 elif item["type"] == "result":
                     yield {"type": "result", "result": self._result(status, item.get("result"))}
+                elif item["type"] == "display":
+                    bundle = item.get("bundle")
+                    yield {"type": "display", "bundle": Display(bundle if isinstance(bundle, dict) else {})}
                 else:
                     yield item
         except ServerGone as exc:
