@@ -73,6 +73,7 @@ static const struct verb {
 	  "  --python PATH       an interpreter that any caller may name, although not everybody may read it\n"
 	  "                      (started as root)\n"
 	  "  --exit-with-stdin   end at once when standard input does\n"
+	  "  --handed-only       listen on nothing but sockets that were handed over (LISTEN_FDS)\n"
 	  "\n"
 	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
 	  "reads the configuration again. SIGINT or SIGTERM: nothing new is accepted, what runs is finished; a\n"

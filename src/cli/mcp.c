@@ -194,9 +194,9 @@ static int listen_nowhere(int *ret_listen, int *ret_inode)
 
 static void serve(const struct mcp *mcp, int listen_fd, int life)
 {
-	const char *args[ARGS_MAX] = { "sandbox", "serve", "--exit-with-stdin", "--grace",
-				       "0" };
-	size_t n = 5;
+	const char *args[ARGS_MAX] = { "sandbox",       "serve",   "--exit-with-stdin",
+				       "--handed-only", "--grace", "0" };
+	size_t n = 6;
 	char pid[16];
 	int null;
 

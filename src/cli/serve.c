@@ -30,13 +30,14 @@
 #define DEFAULT_ADDRESS "127.0.0.1:5000"
 #define GRACE_S_MAX 3600
 
-static const char *const option_names[] = {
-	"--listen",  "--socket",          "--socket-group",
-	"--config",  "--journal",         "--token-file",
-	"--tls-key", "--tls-certificate", "--insecure",
-	"--door",    "--door-open",       "--grace",
-	"--help",    "--exit-with-stdin", NULL
-};
+static const char *const option_names[] = { "--listen",       "--socket",
+					    "--socket-group", "--config",
+					    "--journal",      "--token-file",
+					    "--tls-key",      "--tls-certificate",
+					    "--insecure",     "--door",
+					    "--door-open",    "--grace",
+					    "--help",         "--exit-with-stdin",
+					    "--handed-only",  NULL };
 
 /* ---- options ---- */
 
@@ -181,6 +182,8 @@ static int parse(struct serve *serve, int argc, char **argv)
 			open = true;
 		else if (strcmp(argv[i], "--exit-with-stdin") == 0)
 			serve->with_stdin = true;
+		else if (strcmp(argv[i], "--handed-only") == 0)
+			serve->handed_only = true;
 		else
 			return cli_unknown("serve", argv[i], option_names);
 	}
@@ -468,9 +471,9 @@ int cli_serve(int argc, char **argv)
 		code = serve_configure(&serve);
 	if (code == 0)
 		code = open_journal(&serve);
-	if (code == 0)
+	if (code == 0 && !serve.handed_only)
 		code = open_unix(&serve);
-	if (code == 0)
+	if (code == 0 && !serve.handed_only)
 		code = open_tcp(&serve);
 	if (code == 0)
 		code = check_exposed(&serve);

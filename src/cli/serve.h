@@ -14,6 +14,7 @@ struct serve {
 	json_t *pythons; /* of --python */
 	const char *config, *token_file;
 	bool insecure, with_stdin;
+	bool handed_only; /* no socket but those handed over, whatever the file says */
 	uint32_t grace_ms;
 	/* what they came to */
 	struct config_file file;

@@ -434,6 +434,16 @@ def test_strict_when_told_so() -> None:
         assert result["isError"] and "allowed_modules" in texts(result)
 
 
+def test_a_configuration_holds_but_for_what_it_listens_on(tmp_path: pathlib.Path) -> None:
+    with Server("--listen", "127.0.0.1:0", "--insecure") as other:
+        taken = other.await_line("listening on http://").split("://")[1]
+        config = tmp_path / "sandbox.yaml"
+        config.write_text(f"listen: ['{taken}']\nsocket: {other.socket}\nceilings: {{max_execution_time: 3}}\n")
+        with mcp("--config", str(config)) as one:
+            assert one.call("policy_show")["structuredContent"]["policy"]["max_execution_time"] == 3
+            assert one.call("run_python", code="1")["isError"] is False
+
+
 @pytest.mark.parametrize("args, words", [(("--set", "max_memory_mb=x"), "max_memory_mb"), (("--nothing",), "unknown"),
                                          (("--preset", "nobody"), "nobody"), (("x",), "unexpected"),
                                          (("--socket", "/x", "--journal", "/y"), "--journal")])
