@@ -30,6 +30,7 @@
 
 struct mcp {
 	struct cli_policy policy;
+	const char *preset; /* NULL: none given */
 	const char *template, *socket, *journal, *config;
 	char *cwd;
 	char *grants[POLICY_GRANTS_MAX];
@@ -66,8 +67,10 @@ static int parse(struct mcp *mcp, int argc, char **argv)
 			EXIT_WRONG_USAGE,
 			"mcp: --journal and --config are for a server of its own, "
 			"not for the one at --socket");
+	mcp->preset = mcp->policy.preset;
 	if (!mcp->policy.preset)
-		mcp->policy.preset = "data";
+		mcp->policy.preset =
+			"data"; /* the server's own choice then, see make_target() */
 	mcp->cwd = getcwd(NULL, 0);
 	return 0;
 }
@@ -135,8 +138,9 @@ static int make_target(const struct mcp *mcp, struct buf *target)
 	json_t *settings = json_array();
 	int r = buf_add(target, "/mcp", 4);
 
-	if (r == 0)
-		r = add_query(target, "preset", policy->preset);
+	/* What was not asked for is lowered to the ceilings, not refused. */
+	if (r == 0 && mcp->preset)
+		r = add_query(target, "preset", mcp->preset);
 	if (r == 0 && mcp->template)
 		r = add_query(target, "template", mcp->template);
 	if (r == 0 && mcp->cwd)
@@ -257,7 +261,7 @@ int cli_mcp(int argc, char **argv)
 	struct mcp mcp = { .cwd = NULL };
 	char place[32];
 	pid_t server = -1;
-	int code;
+	int code, status;
 
 	code = parse(&mcp, argc, argv);
 	if (code == 0)
@@ -271,8 +275,9 @@ int cli_mcp(int argc, char **argv)
 	if (code == 0)
 		code = mcp_pump(mcp.socket ? mcp.socket : place, target.data);
 	fd_close(&life);
-	if (server > 0)
-		(void)waitpid(server, NULL, 0);
+	/* One that did not end because it was to has said why. */
+	if (server > 0 && waitpid(server, &status, 0) == server && code == 0 && status)
+		code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_OUR_FAULT;
 	for (size_t i = 0; i < mcp.grant_count; i++)
 		free(mcp.grants[i]);
 	free(mcp.cwd);

@@ -54,6 +54,7 @@ struct pump {
 	CURLM *multi;
 	struct curl_slist *headers;
 	struct buf in;
+	struct asked *first; /* of those under way */
 	size_t under_way;
 	bool ended;    /* standard input */
 	bool skipping; /* a line that is too long */
@@ -62,6 +63,7 @@ struct pump {
 
 struct asked {
 	struct pump *pump;
+	struct asked *prev, *next;
 	CURL *easy;
 	char *line;
 	size_t len;
@@ -171,6 +173,20 @@ static void asked_free(struct asked *asked)
 	free(asked);
 }
 
+static void end_asked(struct asked *asked)
+{
+	struct pump *pump = asked->pump;
+
+	if (asked->prev)
+		asked->prev->next = asked->next;
+	else
+		pump->first = asked->next;
+	if (asked->next)
+		asked->next->prev = asked->prev;
+	pump->under_way--;
+	asked_free(asked);
+}
+
 static void finish(struct asked *asked, CURLcode result)
 {
 	struct pump *pump = asked->pump;
@@ -192,8 +208,7 @@ static void finish(struct asked *asked, CURLcode result)
 				: "the sandbox server refused it");
 		json_decref(problem);
 	}
-	pump->under_way--;
-	asked_free(asked);
+	end_asked(asked);
 }
 
 /* ---- requests ---- */
@@ -246,6 +261,10 @@ static void ask(struct pump *pump, const char *line, size_t len)
 			asked_free(asked);
 		return;
 	}
+	asked->next = pump->first;
+	if (pump->first)
+		pump->first->prev = asked;
+	pump->first = asked;
 	pump->under_way++;
 }
 
@@ -353,7 +372,12 @@ int mcp_pump(const char *socket, const char *target)
 		code = cli_fail(EXIT_OUR_FAULT, "mcp: out of memory");
 	while (code == 0 && !pump.unread && !(pump.ended && !pump.under_way))
 		code = turn(&pump);
-	/* What is under way at an early end is cut with the process. */
+	/* What is under way at an early end is cut, and its program ends. */
+	while (pump.first)
+		end_asked(pump.first);
+	if (pump.multi)
+		(void)curl.multi_cleanup(pump.multi);
+	curl.slist_free_all(pump.headers);
 	buf_free(&pump.in);
 	free(pump.url);
 	return code;

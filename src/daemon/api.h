@@ -49,8 +49,10 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 /* ---- for doors that answer in words of their own ---- */
 
 struct session *api_session_find(const struct exchange *ex, const char *id); /* or NULL */
-/* For this caller, of the body of POST /v1/sessions. 0 or -errno, err filled. */
-int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
+/* For this caller, of the body of POST /v1/sessions. defaults: as of api_request_over(), or
+ * NULL. 0 or -errno, err filled. */
+int api_session_of(struct exchange *ex, const json_t *object,
+		   const struct sbx_policy *defaults, struct session **ret,
 		   struct sbx_err *err);
 /* session_restart(), which the journal hears of. */
 int api_session_restart(struct session *session, struct sbx_err *err);

@@ -77,7 +77,8 @@ static struct session *of_path(struct exchange *ex)
 /* ---- made, listed, ended ---- */
 
 /* What is not a program's of the request. */
-static int take_body(struct exchange *ex, const json_t *object, struct request *request,
+static int take_body(struct exchange *ex, const json_t *object,
+		     const struct sbx_policy *defaults, struct request *request,
 		     uint32_t *ret_idle_s, struct sbx_err *err)
 {
 	json_t *body = json_copy((json_t *)(uintptr_t)object),
@@ -103,7 +104,8 @@ static int take_body(struct exchange *ex, const json_t *object, struct request *
 	if (r == 0 && json_object_set_new(body, "code", json_string("")) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	if (r == 0)
-		r = api_request_of(ex, body, request, err);
+		r = defaults ? api_request_over(ex, body, defaults, request, err)
+			     : api_request_of(ex, body, request, err);
 	json_decref(body);
 	return r;
 }
@@ -150,13 +152,14 @@ int api_session_restart(struct session *session, struct sbx_err *err)
 	return r;
 }
 
-int api_session_of(struct exchange *ex, const json_t *object, struct session **ret,
+int api_session_of(struct exchange *ex, const json_t *object,
+		   const struct sbx_policy *defaults, struct session **ret,
 		   struct sbx_err *err)
 {
 	const struct api_owner whose = { .door = NULL };
 	struct request request;
 	uint32_t idle_s;
-	int r = take_body(ex, object, &request, &idle_s, err);
+	int r = take_body(ex, object, defaults, &request, &idle_s, err);
 
 	if (r < 0)
 		return r;
@@ -169,7 +172,7 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 {
 	struct session *session = NULL;
 	char location[80];
-	int r = api_session_of(ex, exchange_body(ex), &session, err);
+	int r = api_session_of(ex, exchange_body(ex), NULL, &session, err);
 
 	if (r < 0)
 		return r;

@@ -39,6 +39,7 @@ void call_output(struct call *call, int stream, const char *data, size_t len);
 /* What a program or session is asked for with: the settings that the client's user gave with
  * the address (preset, policy, ...). New reference or NULL and err. */
 json_t *call_settings(const struct call *call, struct sbx_err *err);
+#define CALL_PRESET "data" /* where none is given: lowered to the ceilings */
 const char *call_text(const struct call *call, const char *name); /* or NULL */
 long long call_number(const struct call *call, const char *name, long long otherwise);
 struct session;

@@ -178,7 +178,7 @@ json_t *call_settings(const struct call *call, struct sbx_err *err)
 		     { "cwd", false },
 		     { "policy", true },
 		     { "settings", true } };
-	json_t *object = json_pack("{s:s}", "preset", "data"), *value;
+	json_t *object = json_object(), *value;
 
 	for (size_t i = 0; object && i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const char *text = exchange_query(call->ex, keys[i].name);

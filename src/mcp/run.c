@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "daemon/api.h"
+#include "daemon/doors/doors.h"
 #include "mcp/call.h"
 
 static void on_output(void *arg, int stream, const char *data, size_t len)
@@ -56,7 +57,7 @@ int tool_run_python(struct call *call, struct sbx_err *err)
 	bool in_session = call_text(call, "session") != NULL;
 	struct session *session = in_session ? call_session(call, err) : NULL;
 	struct request request;
-	json_t *object;
+	json_t *object = NULL;
 	int r;
 
 	if (in_session && !session)
@@ -64,7 +65,9 @@ int tool_run_python(struct call *call, struct sbx_err *err)
 	r = wanted(call, in_session, &object, err);
 	if (r < 0)
 		return r;
-	r = api_request_of(call->ex, object, &request, err);
+	r = in_session ? api_request_of(call->ex, object, &request, err)
+		       : doors_request(call->ex, CALL_PRESET, json_incref(object),
+				       &request, err);
 	json_decref(object);
 	if (r < 0)
 		return r;
@@ -90,7 +93,8 @@ int tool_policy_show(struct call *call, struct sbx_err *err)
 		return -EINVAL;
 	r = json_object_set_new(object, "code", json_string("")) < 0
 		    ? err_set(err, SBX_AT_ENGINE, ENOMEM, "request")
-		    : api_request_of(call->ex, object, &request, err);
+		    : doors_request(call->ex, CALL_PRESET, json_incref(object), &request,
+				    err);
 	json_decref(object);
 	if (r < 0)
 		return r;

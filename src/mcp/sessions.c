@@ -21,12 +21,17 @@ int tool_session_new(struct call *call, struct sbx_err *err)
 {
 	json_t *object = call_settings(call, err);
 	struct session *session = NULL;
+	struct sbx_policy policy;
 	int r = object ? 0 : -EINVAL;
 
+	policy_init(&policy);
+	if (r == 0)
+		r = policy_preset(&policy, CALL_PRESET, err);
 	if (r == 0 && json_object_update(object, call->arguments) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	if (r == 0)
-		r = api_session_of(call->ex, object, &session, err);
+		r = api_session_of(call->ex, object, &policy, &session, err);
+	policy_clear(&policy);
 	json_decref(object);
 	if (r == 0)
 		call_object(call, session_describe(session));

@@ -438,10 +438,20 @@ def test_a_configuration_holds_but_for_what_it_listens_on(tmp_path: pathlib.Path
     with Server("--listen", "127.0.0.1:0", "--insecure") as other:
         taken = other.await_line("listening on http://").split("://")[1]
         config = tmp_path / "sandbox.yaml"
-        config.write_text(f"listen: ['{taken}']\nsocket: {other.socket}\nceilings: {{max_execution_time: 3}}\n")
+        config.write_text(f"listen: ['{taken}']\nsocket: {other.socket}\n"
+                          "defaults: {max_execution_time: 3}\nceilings: {max_execution_time: 3}\n")
         with mcp("--config", str(config)) as one:
             assert one.call("policy_show")["structuredContent"]["policy"]["max_execution_time"] == 3
             assert one.call("run_python", code="1")["isError"] is False
+
+
+def test_a_server_that_does_not_start(tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "sandbox.yaml"
+    config.write_text("nonsense: 1\n")
+    with mcp("--config", str(config)) as one:
+        one.send("ping", 1)
+        assert one.answer(1)["error"]["code"] == -32603
+        assert one.end() == 2
 
 
 @pytest.mark.parametrize("args, words", [(("--set", "max_memory_mb=x"), "max_memory_mb"), (("--nothing",), "unknown"),
