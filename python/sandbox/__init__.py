@@ -10,14 +10,31 @@
 from sandbox.config.settings import DEFAULT_SETTINGS, SandboxSettings
 from sandbox.core.result import Display, Event, ProgramError, Result, Truncated, Usage
 from sandbox.core.sandbox import Sandbox
-from sandbox.exceptions import ResourceLimitExceeded, SandboxError, SecurityError
+from sandbox.core.session import Completion, File, Session, Variable
+from sandbox.exceptions import (
+    AccessError,
+    BusyError,
+    NotFoundError,
+    ResourceLimitExceeded,
+    SandboxError,
+    SecurityError,
+    ServerError,
+    ServerGone,
+    SessionEnded,
+    SettingsError,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_SETTINGS",
+    "AccessError",
+    "BusyError",
+    "Completion",
     "Display",
     "Event",
+    "File",
+    "NotFoundError",
     "ProgramError",
     "ResourceLimitExceeded",
     "Result",
@@ -25,7 +42,13 @@ __all__ = [
     "SandboxError",
     "SandboxSettings",
     "SecurityError",
+    "ServerError",
+    "ServerGone",
+    "Session",
+    "SessionEnded",
+    "SettingsError",
     "Truncated",
     "Usage",
+    "Variable",
     "__version__",
 ]

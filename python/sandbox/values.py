@@ -132,7 +132,8 @@ def _read_float(tagged: dict[str, Any], depth: int) -> float:
 def _read_str(tagged: dict[str, Any], depth: int) -> str:
     if "base64" in tagged:
         return _bytes(tagged["base64"]).decode("utf-8", "surrogatepass")
-    return _get(tagged, "value", str)
+    text: str = _get(tagged, "value", str)
+    return text
 
 
 def _number(tagged: Any, depth: int) -> float:
@@ -187,9 +188,10 @@ def _zone(tagged: dict[str, Any]) -> datetime.tzinfo | None:
     if not isinstance(name, str) or not _ZONE.fullmatch(name):
         return None
     try:
-        return importlib.import_module("zoneinfo").ZoneInfo(name)
+        zone: datetime.tzinfo = importlib.import_module("zoneinfo").ZoneInfo(name)
     except (ImportError, LookupError, ValueError, OSError):
         return None
+    return zone
 
 
 def _read_datetime(tagged: dict[str, Any], depth: int) -> datetime.datetime:
@@ -241,7 +243,7 @@ def _library(name: str) -> Any:
 
 
 def _shape(tagged: dict[str, Any]) -> list[int]:
-    shape = _get(tagged, "shape", list)
+    shape: list[int] = _get(tagged, "shape", list)
     if len(shape) > _DIMENSIONS_MAX or any(type(n) is not int or n < 0 for n in shape):
         raise _Malformed("shape")
     return shape

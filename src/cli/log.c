@@ -209,6 +209,12 @@ static int on_journal(struct log_options *o, const char *name, const char *value
 	return *value ? 0
 		      : cli_fail(EXIT_WRONG_USAGE, "log: --journal wants a directory");
 }
+static int on_key(struct log_options *o, const char *name, const char *value)
+{
+	(void)name;
+	o->key = value;
+	return 0;
+}
 static int on_public_key(struct log_options *o, const char *name, const char *value)
 {
 	(void)name;
@@ -229,6 +235,7 @@ static const struct option_row {
 	int (*take)(struct log_options *o, const char *name, const char *value);
 } valued[] = {
 	{ "--journal", FOR_ALL, on_journal },
+	{ "--journal-key", FOR_ALL, on_key },
 	{ "--status", FOR_FILTERS | FOR_FOLLOW, on_text },
 	{ "--session", FOR_FILTERS | FOR_FOLLOW, on_text },
 	{ "--event", FOR_FILTERS | FOR_FOLLOW, on_text },
@@ -384,11 +391,18 @@ static int run_verb(const struct log_options *options, int (*verb)(struct log_se
 
 	if (journal_dir_open(options->dir, false, &how.journal_fd, &err) < 0)
 		return cli_fail(EXIT_WRONG_USAGE, "log: %s", err.msg);
+	if (options->key) {
+		how.key_fd = open(options->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (how.key_fd < 0)
+			return cli_fail(EXIT_WRONG_USAGE, "log: --journal-key %s: %s",
+					options->key, strerror(errno));
+	}
 	if (catch_signals() < 0)
 		return cli_fail(EXIT_OUR_FAULT, "signals: %s", strerror(errno));
 	if (spawn_broker(&how, &spawned, &err) < 0)
 		code = cli_fail(EXIT_OUR_FAULT, "log: %s", err.msg);
 	(void)close(how.journal_fd);
+	fd_close(options->key ? &how.key_fd : &(int){ -1 });
 	if (code != 0)
 		return code;
 	code = verb(&session);

@@ -13,6 +13,7 @@
 struct log_options {
 	const char *verb;
 	const char *dir; /* --journal; NULL: the default */
+	const char *key; /* --journal-key; NULL: the directory's own */
 	const char *id;  /* show */
 	const char *format, *public_key, *noted;
 	json_t *filter; /* owned */

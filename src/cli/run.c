@@ -11,13 +11,9 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -26,10 +22,9 @@
 #include "cli/cli.h"
 #include "cli/config_file.h"
 #include "cli/files.h"
+#include "cli/output.h"
+#include "cli/session.h"
 #include "lib/internal.h"
-
-#define PIPE_SAFE \
-	4096 /* PIPE_BUF: what poll(2) calls writable takes so much without blocking */
 
 struct options {
 	struct cli_policy policy;
@@ -37,16 +32,21 @@ struct options {
 	const char *template;
 	struct config_file config;
 	const char *journal; /* directory; NULL: the configured or the default one */
+	const char *journal_key;
+	char journal_error[512]; /* why there is none where there should be */
 	bool no_journal, journal_required, journal_full;
 	bool json, quiet;
+	struct cli_session session; /* name NULL: a jail of its own */
 	struct cli_files files;
 };
 
 static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--template", "--config",     "--json",
-	"--quiet",          "-c",         "--file",       "--files",
-	"--help",           "--journal",  "--no-journal", "--journal-required",
-	"--journal-full",   NULL
+	CLI_POLICY_OPTIONS, "--template",    "--config",
+	"--json",           "--quiet",       "-c",
+	"--file",           "--files",       "--help",
+	"--journal",        "--no-journal",  "--journal-required",
+	"--journal-full",   "--journal-key", "--session",
+	"--socket",         "--end",         NULL
 };
 
 /* ---- arguments ---- */
@@ -97,6 +97,15 @@ static int parse(int argc, char **argv, struct options *options)
 		if (r == 0)
 			r = cli_value(argc, argv, &i, "--journal", &options->journal);
 		if (r == 0)
+			r = cli_value(argc, argv, &i, "--journal-key",
+				      &options->journal_key);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--session",
+				      &options->session.name);
+		if (r == 0)
+			r = cli_value(argc, argv, &i, "--socket",
+				      &options->session.socket);
+		if (r == 0)
 			r = cli_files_option(&options->files, argc, argv, &i);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
@@ -111,6 +120,8 @@ static int parse(int argc, char **argv, struct options *options)
 				return r;
 		} else if (strcmp(argv[i], "--json") == 0) {
 			options->json = true;
+		} else if (strcmp(argv[i], "--end") == 0) {
+			options->session.end = true;
 		} else if (strcmp(argv[i], "--quiet") == 0) {
 			options->quiet = true;
 		} else if (strcmp(argv[i], "--no-journal") == 0) {
@@ -127,10 +138,41 @@ static int parse(int argc, char **argv, struct options *options)
 			return cli_unknown("run", argv[i], option_names);
 		}
 	}
-	if (!options->code && !options->file)
+	if (!options->code && !options->file && !options->session.end)
 		return cli_fail(EXIT_WRONG_USAGE,
 				"run: no program; give -c CODE, FILE or -");
 	return 0;
+}
+
+/* What belongs to one way of running only. */
+static int check(const struct options *options)
+{
+	const struct cli_session *session = &options->session;
+
+	if (!session->name && (session->socket || session->end))
+		return cli_fail(EXIT_WRONG_USAGE, "run: %s is about --session NAME",
+				session->socket ? "--socket" : "--end");
+	if (session->name &&
+	    (options->config.given || options->journal || options->no_journal ||
+	     options->journal_required || options->journal_full))
+		return cli_fail(
+			EXIT_WRONG_USAGE,
+			"run: with --session the configuration and the journal are "
+			"the server's: give these options to `sandbox serve`");
+	return 0;
+}
+
+static int run_in_session(struct options *options, struct sbx_request *request)
+{
+	request->preset = options->policy.preset;
+	request->policy = options->policy.text;
+	request->policy_len = options->policy.len;
+	request->settings = options->policy.settings;
+	request->setting_count = options->policy.setting_count;
+	options->session.template = options->template;
+	options->session.json = options->json;
+	options->session.quiet = options->quiet;
+	return session_run(&options->session, request, &options->files);
 }
 
 /* ---- the program's text ---- */
@@ -192,132 +234,17 @@ static int read_program(const struct options *options, struct sbx_request *reque
 	return 0;
 }
 
-/* ---- signals ---- */
-
-static int cancel_fd = -1;
-static volatile sig_atomic_t caught;
-
-static void stop(void)
-{
-	uint64_t one = 1;
-
-	/* It can only fail when it has been written to already. */
-	if (write(cancel_fd, &one, sizeof(one)) < 0)
-		return;
-}
-
-static void on_signal(int sig)
-{
-	int saved = errno;
-
-	if (caught)
-		_exit(128 + sig); /* the lifeline closes, and everything ends behind it */
-	caught = sig;
-	stop();
-	errno = saved;
-}
-
-static int catch_signals(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal }, before;
-	size_t i;
-
-	cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (cancel_fd < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return -errno;
-	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		/* Ignored by whoever started us (nohup, a shell's background job): it
-		 * stays so. */
-		if (sigaction(signals[i], NULL, &before) < 0)
-			return -errno;
-		if (before.sa_handler != SIG_IGN &&
-		    sigaction(signals[i], &action, NULL) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
-/* ---- output ---- */
-
-struct output {
-	bool closed[3];  /* by stream: nobody reads it any more */
-	int failed;      /* errno of another failure, 0: none */
-	bool is_pipe[3]; /* a write of more than PIPE_SAFE may block */
-	char last;       /* byte written */
+/* What both callbacks of a request get. */
+struct run_output {
+	struct cli_output output; /* first: cli_output_write() knows it alone */
 	struct cli_files *files;
 };
 
 static void on_file(void *arg, const char *path, const void *data, size_t len)
 {
-	const struct output *output = arg;
+	const struct run_output *output = arg;
 
 	cli_files_write(output->files, path, data, len);
-}
-
-static void on_output(void *arg, int stream, const void *data, size_t len)
-{
-	struct output *output = arg;
-	const char *at = data;
-
-	if (len > 0)
-		output->last = at[len - 1];
-	while (len > 0 && !output->closed[stream]) {
-		/* A reader that does not read must not keep a signal waiting. */
-		struct pollfd fds[2] = {
-			{ .fd = stream, .events = POLLOUT },
-			{ .fd = cancel_fd, .events = POLLIN },
-		};
-		ssize_t n;
-
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return;
-		if (fds[1].revents && !(fds[0].revents & POLLOUT))
-			return;
-		if (!fds[0].revents)
-			continue;
-		n = write(stream, at,
-			  output->is_pipe[stream] && len > PIPE_SAFE ? PIPE_SAFE : len);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0) {
-			output->closed[stream] = true;
-			if (errno != EPIPE)
-				output->failed = errno;
-			/* Without standard output nobody waits for the rest; without
-			 * standard error they may. */
-			if (stream == 1)
-				stop();
-			return;
-		}
-		at += n;
-		len -= (size_t)n;
-	}
-}
-
-static void look_at_outputs(struct output *output)
-{
-	struct stat st;
-	int fd;
-
-	for (fd = 1; fd <= 2; fd++)
-		output->is_pipe[fd] = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
-}
-
-static void print_summary(const struct sbx_result *result, const struct output *output)
-{
-	const char *text = sbx_result_json(result);
-	_cleanup_free_ char *coloured = NULL;
-	json_t *object;
-
-	/* The program's last line may have no end, and then ours would begin in it. */
-	if (output->last && output->last != '\n' && isatty(1) && isatty(2))
-		(void)fputc('\n', stderr);
-	if (cli_colour(2) && (object = json_loads(text, JSON_ALLOW_NUL, NULL))) {
-		coloured = summary_make(object, true);
-		json_decref(object);
-	}
-	(void)fputs(coloured ? coloured : sbx_result_summary(result), stderr);
 }
 
 /* A run that was begun and whose engine was lost has a result too: of the same shape,
@@ -348,11 +275,21 @@ static int report_error(const struct options *options, const struct sbx_err *err
 	(void)cli_fail(0, "%s", err->msg[0] ? err->msg : "the run failed");
 	if (options->json && code == EXIT_OUR_FAULT)
 		(void)print_fault(err);
-	return caught ? 128 + caught : code;
+	return cli_caught() ? 128 + cli_caught() : code;
+}
+
+static void print_summary(const struct sbx_result *result,
+			  const struct cli_output *output)
+{
+	json_t *object = json_loads(sbx_result_json(result), JSON_ALLOW_NUL, NULL);
+
+	if (object)
+		cli_output_summary(output, object);
+	json_decref(object);
 }
 
 static int report(const struct options *options, const struct sbx_result *result,
-		  const struct output *output)
+		  const struct cli_output *output)
 {
 	int code = sbx_status_exit_code(sbx_result_status(result));
 
@@ -367,7 +304,7 @@ static int report(const struct options *options, const struct sbx_result *result
 	if (options->files.failed[0])
 		code = cli_fail(EXIT_OUR_FAULT, "--files %s: %s", options->files.out,
 				options->files.failed);
-	return caught ? 128 + caught : code;
+	return cli_caught() ? 128 + cli_caught() : code;
 }
 
 /* What the command line says over the configuration. New reference, NULL: no memory. */
@@ -384,49 +321,63 @@ static json_t *journal_options(const struct options *options, int journal_fd)
 		(void)json_object_set_new(journal, "dir",
 					  json_stringn(path, (size_t)len));
 
-	if (options->no_journal)
-		(void)json_object_set_new(journal, "required", json_false());
 	if (options->journal_required)
 		(void)json_object_set_new(journal, "required", json_true());
 	if (options->journal_full)
 		(void)json_object_set_new(journal, "durability", json_string("full"));
+	if (options->no_journal) {
+		json_decref(journal);
+		journal = json_false();
+	}
 	return json_pack("{s:o}", "journal", journal);
 }
 
 /* The journal's directory, and its key's file where the configuration names one; made if
  * need be. What cannot be opened is the engine's to tell, unless it was asked for. */
-static int open_journal(const struct options *options, struct spawn_options *ret,
+static int open_journal(struct options *options, struct spawn_options *ret,
 			struct sbx_err *err)
 {
-	const char *dir = options->journal, *key = "";
+	const char *dir = options->journal, *key = options->journal_key;
 	json_t *plan = NULL;
+	bool off = options->no_journal;
 	int r;
 
-	if (options->no_journal && (options->journal || options->journal_required))
+	if (off && (options->journal || options->journal_required || key))
 		return err_set(err, SBX_AT_USAGE, 0, "--no-journal is about all of it");
-	if (options->no_journal)
-		return 0;
-	if (options->config.text) {
+	if (options->config.text && !off) {
 		if (config_file_plan(&options->config, NULL, &plan, "run") != 0)
 			return err_set(err, SBX_AT_USAGE, 0, "%s is not to be used",
 				       options->config.path);
 		if (!dir && *plan_text(plan, "journal", "dir"))
 			dir = plan_text(plan, "journal", "dir");
-		key = plan_text(plan, "journal", "key");
+		if (!key && *plan_text(plan, "journal", "key"))
+			key = plan_text(plan, "journal", "key");
+		off = !options->journal && !options->journal_required &&
+		      json_is_true(
+			      json_object_get(json_object_get(plan, "journal"), "off"));
+	}
+	if (off) {
+		json_decref(plan);
+		return 0;
 	}
 	r = journal_dir_open(dir, true, &ret->journal_fd, err);
-	if (r == 0 && *key) {
+	if (r == 0 && key) {
 		ret->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (ret->key_fd < 0)
 			r = err_set(err, SBX_AT_JOURNAL, errno, "journal: %.200s", key);
 	}
 	json_decref(plan);
-	/* A default that cannot be is no reason not to run. */
-	return r < 0 && !options->journal && !options->journal_required ? 0 : r;
+	/* A default that cannot be is no reason not to run; the result says so. */
+	if (r == 0 || options->journal || options->journal_required || key)
+		return r;
+	(void)snprintf(options->journal_error, sizeof(options->journal_error), "%s",
+		       err->msg);
+	*err = (struct sbx_err){ 0 };
+	return 0;
 }
 
 /* An engine under the configuration, if there is one. 0 or -errno. */
-static int open_box(const struct options *options, struct sbx **ret, struct sbx_err *err)
+static int open_box(struct options *options, struct sbx **ret, struct sbx_err *err)
 {
 	struct spawn_options spawn = { .door = true, .journal_fd = -1, .key_fd = -1 };
 	_cleanup_free_ char *text = NULL;
@@ -438,13 +389,16 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 	(void)key_fd;
 	if (r < 0)
 		return r;
-	if (!options->config.text && !options->journal_required && !options->journal_full)
+	if (!options->config.text && !options->journal_required &&
+	    !options->journal_full && !options->journal_error[0])
 		return sbx_open_with(&spawn, NULL, 0, ret, err);
-	frame = json_pack("{s:o, s:o}", "file",
+	frame = json_pack("{s:o, s:o, s:s?}", "file",
 			  options->config.text ? json_stringn(options->config.text,
 							      options->config.len)
 					       : json_null(),
-			  "options", journal_options(options, spawn.journal_fd));
+			  "options", journal_options(options, spawn.journal_fd),
+			  "journal_error",
+			  options->journal_error[0] ? options->journal_error : NULL);
 	text = frame ? json_dumps(frame, JSON_COMPACT) : NULL;
 	json_decref(frame);
 	if (!text)
@@ -461,7 +415,7 @@ static int open_box(const struct options *options, struct sbx **ret, struct sbx_
 
 static int run_it(struct options *options, struct sbx_request *request)
 {
-	struct output output = { .files = &options->files };
+	struct run_output output = { .files = &options->files };
 	struct sbx_err err = { 0 };
 	struct sbx_result *result;
 	struct sbx *box;
@@ -481,14 +435,14 @@ static int run_it(struct options *options, struct sbx_request *request)
 	code = cli_files_begin(&options->files);
 	if (code != 0)
 		return code;
-	r = catch_signals();
+	r = cli_catch_signals();
 	if (r < 0)
 		return cli_fail(EXIT_OUR_FAULT, "signals: %s", strerror(-r));
-	look_at_outputs(&output);
-	request->cancel_fd = &cancel_fd;
+	cli_output_begin(&output.output);
+	request->cancel_fd = &cli_cancel_fd;
 	request->arg = &output;
 	if (!options->json)
-		request->on_output = on_output;
+		request->on_output = cli_output_write;
 	if (options->files.out)
 		request->on_file = on_file;
 	if (options->template && !options->config.text)
@@ -502,7 +456,7 @@ static int run_it(struct options *options, struct sbx_request *request)
 	if (sbx_run(box, request, &result, &err) < 0) {
 		code = report_error(options, &err);
 	} else {
-		code = report(options, result, &output);
+		code = report(options, result, &output.output);
 		sbx_result_free(result);
 	}
 	sbx_close(box);
@@ -518,12 +472,16 @@ int cli_run(int argc, char **argv)
 
 	code = parse(argc, argv, &options);
 	if (code == 0)
+		code = check(&options);
+	if (code == 0 && (options.code || options.file))
 		code = read_program(&options, &request, &text);
 	if (code == 0)
 		code = cli_policy_load(&options.policy);
-	if (code == 0)
+	if (code == 0 && options.session.name)
+		code = run_in_session(&options, &request);
+	else if (code == 0)
 		code = config_file_read(&options.config, "run");
-	if (code == 0)
+	if (code == 0 && !options.session.name)
 		code = run_it(&options, &request);
 	cli_policy_clear(&options.policy);
 	cli_files_clear(&options.files);

@@ -28,16 +28,27 @@
 #include "lib/internal.h"
 
 #define DEFAULT_ADDRESS "127.0.0.1:5000"
-#define GRACE_S_MAX 3600
+#define SECONDS_MAX 86400
 
-static const char *const option_names[] = { "--listen",       "--socket",
-					    "--socket-group", "--config",
-					    "--journal",      "--token-file",
-					    "--tls-key",      "--tls-certificate",
-					    "--insecure",     "--door",
-					    "--door-open",    "--grace",
-					    "--help",         "--exit-with-stdin",
-					    "--handed-only",  NULL };
+static const char *const option_names[] = { "--listen",
+					    "--socket",
+					    "--socket-group",
+					    "--config",
+					    "--journal",
+					    "--token-file",
+					    "--tls-key",
+					    "--tls-certificate",
+					    "--insecure",
+					    "--door",
+					    "--door-open",
+					    "--grace",
+					    "--no-journal",
+					    "--idle-exit",
+					    "--journal-key",
+					    "--help",
+					    "--exit-with-stdin",
+					    "--handed-only",
+					    NULL };
 
 /* ---- options ---- */
 
@@ -107,15 +118,15 @@ static int add_door(json_t *options, const char *text)
 	return door ? add_option(options, "doors", door) : no_memory();
 }
 
-static int parse_grace(const char *text, uint32_t *ret_ms)
+static int parse_seconds(const char *name, const char *text, uint32_t *ret_ms)
 {
 	char *end;
 	double seconds = strtod(text, &end);
 
-	if (*end || end == text || !(seconds >= 0 && seconds <= GRACE_S_MAX))
+	if (*end || end == text || !(seconds >= 0 && seconds <= SECONDS_MAX))
 		return cli_fail(EXIT_WRONG_USAGE,
-				"serve: --grace wants seconds from 0 to %d, not \"%s\"",
-				GRACE_S_MAX, text);
+				"serve: %s wants seconds from 0 to %d, not \"%s\"", name,
+				SECONDS_MAX, text);
 	*ret_ms = (uint32_t)(seconds * 1000);
 	return 0;
 }
@@ -127,6 +138,7 @@ static int take_value(struct serve *serve, int argc, char **argv, int *i)
 		const char *name, *section, *key;
 	} paths[] = { { "--socket", NULL, "socket" },
 		      { "--journal", "journal", "dir" },
+		      { "--journal-key", "journal", "key" },
 		      { "--tls-certificate", "tls", "certificate" },
 		      { "--tls-key", "tls", "key" } };
 	const char *value = NULL;
@@ -155,7 +167,9 @@ static int take_value(struct serve *serve, int argc, char **argv, int *i)
 	if (r == 0 && (r = cli_value(argc, argv, i, "--door", &value)) > 0)
 		return add_door(serve->options, value);
 	if (r == 0 && (r = cli_value(argc, argv, i, "--grace", &value)) > 0)
-		return parse_grace(value, &serve->grace_ms);
+		return parse_seconds("--grace", value, &serve->grace_ms);
+	if (r == 0 && (r = cli_value(argc, argv, i, "--idle-exit", &value)) > 0)
+		return parse_seconds("--idle-exit", value, &serve->idle_exit_ms);
 	if (r == 0)
 		r = cli_value(argc, argv, i, "--config", &serve->config);
 	if (r == 0)
@@ -184,9 +198,17 @@ static int parse(struct serve *serve, int argc, char **argv)
 			serve->with_stdin = true;
 		else if (strcmp(argv[i], "--handed-only") == 0)
 			serve->handed_only = true;
+		else if (strcmp(argv[i], "--no-journal") == 0)
+			serve->no_journal = true;
 		else
 			return cli_unknown("serve", argv[i], option_names);
 	}
+	if (serve->no_journal && json_object_get(serve->options, "journal"))
+		return cli_fail(EXIT_WRONG_USAGE,
+				"serve: --no-journal is about all of it");
+	if (serve->no_journal &&
+	    json_object_set_new(serve->options, "journal", json_false()) < 0)
+		return no_memory();
 	if (open && !json_object_get(serve->options, "doors"))
 		return cli_fail(EXIT_WRONG_USAGE, "serve: --door-open is about --door");
 	json_array_foreach(json_object_get(serve->options, "doors"), at, door)
@@ -282,9 +304,10 @@ char *serve_frame(const struct serve *serve)
 	char *text;
 
 	/* Takes the references in any case. */
-	frame = json_pack("{s:o, s:O, s:O, s:O?, s:o}", "file", file, "options",
+	frame = json_pack("{s:o, s:O, s:O, s:O?, s:o, s:s?}", "file", file, "options",
 			  serve->options, "tokens", serve->tokens, "tls", serve->tls,
-			  "listeners", listeners);
+			  "listeners", listeners, "journal_error",
+			  serve->journal_error[0] ? serve->journal_error : NULL);
 	text = frame ? jsontext(frame, NULL) : NULL;
 	json_decref(frame);
 	return text;
@@ -410,10 +433,16 @@ static int open_journal(struct serve *serve)
 		   *key = plan_text(serve->plan, "journal", "key");
 	struct sbx_err err = { 0 };
 
-	if (!*dir)
+	if (json_is_true(json_object_get(json_object_get(serve->plan, "journal"), "off")))
 		return 0;
-	if (journal_dir_open(dir, true, &serve->journal_fd, &err) < 0)
-		return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+	if (journal_dir_open(*dir ? dir : NULL, true, &serve->journal_fd, &err) < 0) {
+		if (*dir)
+			return cli_fail(EXIT_WRONG_USAGE, "serve: %s", err.msg);
+		/* A default that cannot be is no reason not to serve; every result says so. */
+		(void)snprintf(serve->journal_error, sizeof(serve->journal_error), "%s",
+			       err.msg);
+		(void)cli_fail(0, "serve: nothing is recorded: %s", err.msg);
+	}
 	if (!*key)
 		return 0;
 	serve->key_fd = open(key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

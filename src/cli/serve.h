@@ -13,14 +13,16 @@ struct serve {
 	json_t *options; /* of the configuration's keys, over the file */
 	json_t *pythons; /* of --python */
 	const char *config, *token_file;
-	bool insecure, with_stdin;
+	bool insecure, with_stdin, no_journal;
 	bool handed_only; /* no socket but those handed over, whatever the file says */
 	uint32_t grace_ms;
+	uint32_t idle_exit_ms; /* unused for so long it ends; 0: it stays */
 	/* what they came to */
 	struct config_file file;
 	json_t *plan, *tls, *tokens; /* tokens: for DOOR_CONFIG */
 	struct listen_set listeners;
 	int journal_fd, key_fd, signals; /* key_fd: of the journal; -1: its own */
+	char journal_error[512];         /* why there is none where there should be */
 	char made_token[64];             /* printed at the start, in no file; "": none */
 	/* the engine */
 	struct spawned spawned;

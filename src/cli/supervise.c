@@ -46,7 +46,9 @@ struct supervise {
 	uint64_t start_at_ms;        /* no engine runs: when to start one */
 	uint64_t back_off_ms;
 	uint64_t stop_by_ms;
-	uint64_t ping_at_ms; /* 0: no watchdog */
+	uint64_t ping_at_ms; /* 0: nobody wants to know */
+	uint64_t used_ms;    /* with idle_exit_ms: when it was last seen to be of use */
+	uint32_t begun;      /* door_pong's, then */
 	int code;
 };
 
@@ -257,6 +259,27 @@ static bool refused(struct supervise *s, const char *data, size_t len)
 	return true;
 }
 
+static void stop(struct supervise *s);
+
+/* False: it does not follow the protocol. */
+static bool take_pong(struct supervise *s, const char *data, size_t len)
+{
+	struct door_pong now;
+	uint64_t at = now_ms();
+
+	if (len != sizeof(now))
+		return false;
+	memcpy(&now, data, sizeof(now));
+	notify_say("WATCHDOG=1");
+	if (now.live > 0 || now.begun != s->begun)
+		s->used_ms = at;
+	s->begun = now.begun;
+	if (s->serve->idle_exit_ms && s->phase == SERVING && s->ready &&
+	    at - s->used_ms >= s->serve->idle_exit_ms)
+		stop(s);
+	return true;
+}
+
 /* False: it does not follow the protocol. */
 static bool take_frame(struct supervise *s, uint32_t type, const char *data, size_t len)
 {
@@ -276,8 +299,7 @@ static bool take_frame(struct supervise *s, uint32_t type, const char *data, siz
 		s->phase = ENDED;
 		return true;
 	case DOOR_PONG:
-		notify_say("WATCHDOG=1");
-		return true;
+		return take_pong(s, data, len);
 	default:
 		return false;
 	}
@@ -394,10 +416,21 @@ static int wait_ms(const struct supervise *s)
 	return at > now ? (int)(at - now) : 0;
 }
 
+/* How often the engine is asked; 0: never. */
+static uint64_t ping_every_ms(const struct supervise *s)
+{
+	uint64_t watchdog = notify_watchdog_us() / 2000,
+		 idle = s->serve->idle_exit_ms / 4;
+
+	if (s->serve->idle_exit_ms && idle < 100)
+		idle = 100;
+	return watchdog && (!idle || watchdog < idle) ? watchdog : idle;
+}
+
 /* False: the end. */
 static bool take_time(struct supervise *s)
 {
-	uint64_t now = now_ms(), every = notify_watchdog_us() / 2000;
+	uint64_t now = now_ms();
 
 	if (s->answer_by_ms && now >= s->answer_by_ms)
 		return lost(s, "the engine does not answer");
@@ -408,7 +441,7 @@ static bool take_time(struct supervise *s)
 	/* Only an engine whose loop turns answers, and only its answer feeds the
 	 * watchdog. */
 	if (s->ping_at_ms && now >= s->ping_at_ms) {
-		s->ping_at_ms = now + (every ? every : 1);
+		s->ping_at_ms = now + ping_every_ms(s);
 		if (s->serve->running)
 			(void)wire_send_frame(s->serve->spawned.door, DOOR_PING, NULL, 0,
 					      NULL, 0);
@@ -457,7 +490,8 @@ int serve_supervise(struct serve *serve)
 	struct supervise s = { .serve = serve };
 	int r;
 
-	if (notify_watchdog_us())
+	s.used_ms = now_ms();
+	if (ping_every_ms(&s))
 		s.ping_at_ms = now_ms() + 1;
 	s.code = start(&s);
 	while (s.code == 0 && s.phase != ENDED)

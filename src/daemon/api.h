@@ -31,9 +31,13 @@ int api_journal_head(struct exchange *ex, struct sbx_err *err);
 /* One that this caller may see; NULL: it was answered that there is none. */
 struct session *api_session(struct exchange *ex, const char *id, const char *field);
 
+#define API_SESSION_NAME_MAX 65u
+
 /* session_arg() of every session that HTTP callers have made. */
 struct api_owner {
-	char name[80];    /* the caller */
+	char name[80];                           /* the caller */
+	char session_name[API_SESSION_NAME_MAX]; /* that he gave it; "": none */
+	char *cwd;        /* that it was asked for with, or NULL; owned */
 	const char *door; /* that it was made by; NULL: /v1/sessions */
 	char space[65];   /* of the door's: those that belong together, "" */
 	bool first;       /* of the door's: what is meant where none is named */
@@ -41,7 +45,7 @@ struct api_owner {
 	struct journal *(*journal)(void *arg); /* set by api_session_make() */
 	void *journal_arg;
 };
-/* For this caller. owner: copied, but for its name. 0 or -errno, err filled. */
+/* For this caller. owner: copied, but for name and cwd. 0 or -errno, err filled. */
 int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
 		     const struct api_owner *owner, struct session **ret,
 		     struct sbx_err *err);

@@ -4,6 +4,7 @@
  * Process: the engine. Trusts: nothing in a body.
  * Invariants: a caller sees its own sessions only, unless it sees everybody's. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "journal/journal.h"
 
 #define IDLE_S_MAX (7u * 24 * 3600)
+
+#define NAME_MAX_CHARS (API_SESSION_NAME_MAX - 1)
 
 static void record(struct session *session, const char *what)
 {
@@ -29,14 +32,33 @@ static void record(struct session *session, const char *what)
 	json_decref(described);
 }
 
+static void owner_free(struct api_owner *owner)
+{
+	if (owner) {
+		free(owner->cwd);
+		json_decref(owner->passing);
+	}
+	free(owner);
+}
+
 static void on_ended(void *arg, struct session *session, const char *reason)
 {
-	struct api_owner *owner = arg;
-
 	(void)reason;
 	record(session, "ended");
-	json_decref(owner->passing);
-	free(owner);
+	owner_free(arg);
+}
+
+/* New reference. */
+static json_t *describe(struct session *session)
+{
+	const struct api_owner *owner = session_arg(session);
+	json_t *object = session_describe(session);
+
+	(void)json_object_set_new(object, "name",
+				  owner && owner->session_name[0]
+					  ? json_string(owner->session_name)
+					  : json_null());
+	return object;
 }
 
 static bool may_see(const struct exchange *ex, const struct session *session)
@@ -76,36 +98,73 @@ static struct session *of_path(struct exchange *ex)
 
 /* ---- made, listed, ended ---- */
 
-/* What is not a program's of the request. */
-static int take_body(struct exchange *ex, const json_t *object,
-		     const struct sbx_policy *defaults, struct request *request,
-		     uint32_t *ret_idle_s, struct sbx_err *err)
+/* Letters, digits, ".", "_" and "-": it goes into command lines and lists. */
+static bool is_name(const json_t *value)
 {
-	json_t *body = json_copy((json_t *)(uintptr_t)object),
-	       *idle = json_object_get(body, "idle_timeout");
-	json_int_t seconds = json_integer_value(idle);
-	int r = body ? 0 : err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					 "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
 
-	if (r == 0 && idle &&
-	    (!json_is_integer(idle) || seconds < 1 || seconds > IDLE_S_MAX))
-		r = err_set_field(err, SBX_AT_USAGE, 0, "idle_timeout",
-				  "request: \"idle_timeout\" has to be a number of "
-				  "seconds between 1 and %u",
-				  IDLE_S_MAX);
-	*ret_idle_s = (uint32_t)seconds;
+	return text && len > 0 && len <= NAME_MAX_CHARS &&
+	       strspn(text, characters) == len;
+}
+
+struct wanted {
+	struct request request;
+	const char *name; /* of the exchange's body, or NULL */
+	uint32_t idle_s;
+	bool any_policy; /* it says nothing of one */
+};
+
+static int check_keys(const json_t *body, struct wanted *wanted, struct sbx_err *err)
+{
+	static const char *const others[] = { "code",    "filename", "stdin",
+					      "timeout", "detach",   "session" };
+	const json_t *idle = json_object_get(body, "idle_timeout"),
+		     *name = json_object_get(body, "name");
+	json_int_t seconds = json_integer_value(idle);
+
+	if (idle && (!json_is_integer(idle) || seconds < 1 || seconds > IDLE_S_MAX))
+		return err_set_field(err, SBX_AT_USAGE, 0, "idle_timeout",
+				     "request: \"idle_timeout\" has to be a number of "
+				     "seconds between 1 and %u",
+				     IDLE_S_MAX);
+	if (name && !is_name(name))
+		return err_set_field(err, SBX_AT_USAGE, 0, "name",
+				     "request: \"name\" has to be of 1 to %d letters, "
+				     "digits, \".\", \"_\" and \"-\"",
+				     NAME_MAX_CHARS);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (json_object_get(body, others[i]))
+			return err_set_field(err, SBX_AT_USAGE, 0, others[i],
+					     "request: \"%s\" is for an execution",
+					     others[i]);
+	wanted->name = json_string_value(name);
+	wanted->idle_s = (uint32_t)seconds;
+	wanted->any_policy = !json_object_get(body, "preset") &&
+			     !json_object_get(body, "policy") &&
+			     !json_object_get(body, "settings") &&
+			     !json_object_get(body, "template");
+	return 0;
+}
+
+/* defaults: NULL: the configuration's. */
+static int take_body(struct exchange *ex, const json_t *object,
+		     const struct sbx_policy *defaults, struct wanted *wanted,
+		     struct sbx_err *err)
+{
+	json_t *body = json_copy((json_t *)(uintptr_t)object);
+	int r = body ? check_keys(object, wanted, err)
+		     : err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+
 	(void)json_object_del(body, "idle_timeout");
-	for (const char *const *key =
-		     (const char *const[]){ "code", "filename", "stdin", "timeout",
-					    "detach", "session", NULL };
-	     r == 0 && *key; key++)
-		if (json_object_get(body, *key))
-			r = err_set_field(err, SBX_AT_USAGE, 0, *key,
-					  "request: \"%s\" is for an execution", *key);
+	(void)json_object_del(body, "name");
 	if (r == 0 && json_object_set_new(body, "code", json_string("")) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	if (r == 0)
-		r = defaults ? api_request_over(ex, body, defaults, request, err)
-			     : api_request_of(ex, body, request, err);
+		r = defaults ? api_request_over(ex, body, defaults, &wanted->request, err)
+			     : api_request_of(ex, body, &wanted->request, err);
 	json_decref(body);
 	return r;
 }
@@ -114,22 +173,27 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 		     const struct api_owner *whose, struct session **ret,
 		     struct sbx_err *err)
 {
+	const struct execution_request *asked = &request->execution;
 	struct api_owner *owner = calloc(1, sizeof(*owner));
 	const struct session_events events = { .ended = on_ended, .arg = owner };
-	const struct session_request wanted = {
-		.policy = request->execution.policy,
-		.cwd = request->execution.cwd,
-		.files = request->execution.files,
-		.file_count = request->execution.file_count,
-		.peer_fd = ex->caller.peer_fd,
-		.remote = ex->caller.confined,
-		.idle_timeout_s = idle_s
-	};
+	const struct session_request wanted = { .policy = asked->policy,
+						.cwd = asked->cwd,
+						.files = asked->files,
+						.file_count = asked->file_count,
+						.peer_fd = ex->caller.peer_fd,
+						.remote = ex->caller.confined,
+						.caller = ex->caller.name,
+						.idle_timeout_s = idle_s };
+	char *cwd = asked->cwd ? strdup(asked->cwd) : NULL;
 	int r;
 
-	if (!owner)
+	if (!owner || (asked->cwd && !cwd)) {
+		free(cwd);
+		free(owner);
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	}
 	*owner = *whose;
+	owner->cwd = cwd;
 	(void)snprintf(owner->name, sizeof(owner->name), "%s", ex->caller.name);
 	owner->journal = ex->http->journal;
 	owner->journal_arg = ex->http->journal_arg;
@@ -137,7 +201,7 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 	if (r == 0)
 		r = session_new(exchange_engine(ex), &wanted, &events, ret, err);
 	if (r < 0)
-		free(owner);
+		owner_free(owner);
 	else
 		record(*ret, "created");
 	return r;
@@ -157,29 +221,111 @@ int api_session_of(struct exchange *ex, const json_t *object,
 		   struct sbx_err *err)
 {
 	const struct api_owner whose = { .door = NULL };
-	struct request request;
-	uint32_t idle_s;
-	int r = take_body(ex, object, defaults, &request, &idle_s, err);
+	struct wanted wanted = { 0 };
+	int r = take_body(ex, object, defaults, &wanted, err);
 
 	if (r < 0)
 		return r;
-	r = api_session_make(ex, &request, idle_s, &whose, ret, err);
-	request_clear(&request);
+	r = api_session_make(ex, &wanted.request, wanted.idle_s, &whose, ret, err);
+	request_clear(&wanted.request);
 	return r;
+}
+
+/* ---- by name ---- */
+
+struct search {
+	const char *owner, *name;
+	struct session *found;
+};
+
+static void look(void *arg, struct session *session)
+{
+	struct search *search = arg;
+	const struct api_owner *owner = session_arg(session);
+
+	/* One that is ending is nobody's any more; its name is free. */
+	if (owner && strcmp(owner->session_name, search->name) == 0 &&
+	    strcmp(owner->name, search->owner) == 0 && !session_is_ending(session))
+		search->found = session;
+}
+
+/* The field in which two policies differ, or NULL. */
+static const char *difference(const struct session *session,
+			      const struct sbx_policy *policy)
+{
+	json_t *there = policy_to_json(session_policy(session)),
+	       *here = policy_to_json(policy), *value;
+	const char *key, *found = there && here ? NULL : "policy";
+
+	json_object_foreach(here, key,
+			    value) if (!found &&
+				       !json_equal(value, json_object_get(there, key)))
+		found = policy_field_find(key)->name;
+	json_decref(there);
+	json_decref(here);
+	return found;
+}
+
+/* Where relative directories begin. */
+static bool same_place(const struct api_owner *owner, const struct wanted *wanted)
+{
+	const struct sbx_policy *policy = wanted->request.execution.policy;
+	const char *cwd = wanted->request.execution.cwd;
+
+	return policy->allowed_directories.count == 0 ||
+	       (owner->cwd && cwd ? strcmp(owner->cwd, cwd) == 0 : owner->cwd == cwd);
+}
+
+/* One that is there: gone on with, but never under other walls than were asked for. */
+static void go_on(struct exchange *ex, struct session *session,
+		  const struct wanted *wanted)
+{
+	const char *field = NULL;
+
+	if (!wanted->any_policy) {
+		field = difference(session, wanted->request.execution.policy);
+		if (!field && !same_place(session_arg(session), wanted))
+			field = "cwd";
+	}
+	if (field)
+		exchange_problem_as(ex, MHD_HTTP_CONFLICT, "SessionExists", field,
+				    "there is a session with this name, and it was made "
+				    "with something else here: end it first, or do "
+				    "without");
+	else
+		exchange_json(ex, MHD_HTTP_OK, describe(session));
 }
 
 static int post_session(struct exchange *ex, struct sbx_err *err)
 {
+	struct api_owner whose = { .door = NULL };
+	struct wanted wanted = { 0 };
 	struct session *session = NULL;
 	char location[80];
-	int r = api_session_of(ex, exchange_body(ex), NULL, &session, err);
+	int r = take_body(ex, exchange_body(ex), NULL, &wanted, err);
 
+	if (r < 0)
+		return r;
+	if (wanted.name) {
+		struct search search = { .owner = ex->caller.name, .name = wanted.name };
+
+		engine_sessions(exchange_engine(ex), look, &search);
+		if (search.found) {
+			go_on(ex, search.found, &wanted);
+			request_clear(&wanted.request);
+			return 0;
+		}
+		(void)snprintf(whose.session_name, sizeof(whose.session_name), "%s",
+			       wanted.name);
+	}
+	r = api_session_make(ex, &wanted.request, wanted.idle_s, &whose, &session, err);
+	request_clear(&wanted.request);
 	if (r < 0)
 		return r;
 	(void)snprintf(location, sizeof(location), "/v1/sessions/%s",
 		       session_id(session));
 	exchange_header(ex, "Location", location);
-	exchange_json(ex, MHD_HTTP_CREATED, session_describe(session));
+	exchange_json(ex, MHD_HTTP_CREATED, describe(session));
 	return 0;
 }
 
@@ -193,7 +339,7 @@ static void list_one(void *arg, struct session *session)
 	struct listing *listing = arg;
 
 	if (may_see(listing->ex, session))
-		(void)json_array_append_new(listing->list, session_describe(session));
+		(void)json_array_append_new(listing->list, describe(session));
 }
 
 json_t *api_session_list(struct exchange *ex)
@@ -218,7 +364,7 @@ static int get_session(struct exchange *ex, struct sbx_err *err)
 
 	(void)err;
 	if (session)
-		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
+		exchange_json(ex, MHD_HTTP_OK, describe(session));
 	return 0;
 }
 
@@ -255,7 +401,7 @@ static int restart(struct exchange *ex, struct sbx_err *err)
 		return 0;
 	r = api_session_restart(session, err);
 	if (r == 0)
-		exchange_json(ex, MHD_HTTP_OK, session_describe(session));
+		exchange_json(ex, MHD_HTTP_OK, describe(session));
 	return r;
 }
 
@@ -372,6 +518,7 @@ static int get_file(struct exchange *ex, struct sbx_err *err)
 /* ---- the table ---- */
 
 static const struct route_answer made_answers[] = {
+	{ 200, NULL, "Session", "There is one of this name, made with the same." },
 	{ 201, NULL, "Session", "It is being started; programs may be sent at once." },
 	{ 0, NULL, NULL, NULL },
 };
@@ -414,7 +561,9 @@ static const struct route routes[] = {
 	  .summary = "Make a session",
 	  .description =
 		  "A jail in which programs run one after the other and keep their "
-		  "state: send them to /v1/executions with `session`.",
+		  "state: send them to /v1/executions with `session`. With a `name` "
+		  "that one of the caller's sessions has, that one is gone on with; "
+		  "409 if the policy that is asked for is another.",
 	  .answers = made_answers },
 	{ .method = "GET",
 	  .pattern = "/v1/sessions",

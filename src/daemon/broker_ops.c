@@ -432,6 +432,7 @@ static const struct op {
 	  TREE_WRITABLE | TREE_EXEC | TREE_PLAIN, open_a_tree },
 	{ BROKER_DROP, ROOT_START, false, NO_FD, false, 0, drop },
 };
+_Static_assert(sizeof(ops) / sizeof(ops[0]) == BROKER_DROP, "each has its row");
 
 static const struct op *op_of(const struct broker *b,
 			      const struct broker_request *request, bool has_fd,

@@ -123,6 +123,7 @@ void config_clear(struct config *config)
 	doors_free(config);
 	free(config->certificate);
 	config_secret_free(&config->key);
+	free(config->journal_error);
 	*config = (struct config){ 0 };
 }
 
@@ -584,6 +585,20 @@ static int unknown(const char *name, const json_t *lines, struct sbx_err *err)
 	return policy_at_line(lines, err);
 }
 
+static int set_keys(struct config *config, const char *section, const json_t *object,
+		    const json_t *lines, struct sbx_err *err);
+
+/* A mapping, or whether there is one at all. */
+static int set_journal(struct config *config, const json_t *value, const json_t *lines,
+		       struct sbx_err *err)
+{
+	if (!json_is_boolean(value) && !json_is_object(value))
+		return config_wrong("journal", "a mapping, true or false", value, lines,
+				    err);
+	config->journal_off = json_is_false(value);
+	return json_is_object(value) ? set_keys(config, "journal", value, lines, err) : 0;
+}
+
 /* section: NULL at the top. */
 static int set_keys(struct config *config, const char *section, const json_t *object,
 		    const json_t *lines, struct sbx_err *err)
@@ -606,6 +621,8 @@ static int set_keys(struct config *config, const char *section, const json_t *ob
 			r = set_field(config, field, value, line, err);
 		else if (section || !is_section(key))
 			r = unknown(name, line, err);
+		else if (strcmp(key, "journal") == 0 && !json_is_null(value))
+			r = set_journal(config, value, line, err);
 		else if (json_is_object(value))
 			r = set_keys(config, key, value, line, err);
 		else if (!json_is_null(value))
@@ -642,9 +659,9 @@ int config_check(const struct config *config, struct sbx_err *err)
 	if (!*config->tls_certificate != !*config->tls_key)
 		return err_set_field(err, SBX_AT_USAGE, EINVAL, "tls",
 				     "tls: certificate and key go together");
-	if (config->journal_required && !*config->journal_dir)
+	if (config->journal_required && config->journal_off)
 		return err_set_field(err, SBX_AT_USAGE, EINVAL, "journal.required",
-				     "journal.required: there is no journal.dir");
+				     "journal.required: there is to be no journal");
 	/* A request that asks for nothing must not be refused. */
 	if (policy_within(&config->defaults, &config->ceilings, err) < 0)
 		return within("defaults", NULL, err);

@@ -68,7 +68,8 @@ struct config {
 		admission_queue;     /* executions 0: as the machine has */
 	int64_t admission_memory_mb; /* 0: as the machine has */
 	int64_t sessions_max, sessions_idle_timeout;
-	char *journal_dir, *journal_key; /* "": none; inside the directory */
+	char *journal_dir, *journal_key; /* "": the default one; inside the directory */
+	bool journal_off;                /* `journal: false` */
 	bool journal_required;
 	int journal_durability; /* enum config_durability */
 	int64_t journal_keep_days, journal_keep_mb;
@@ -79,6 +80,7 @@ struct config {
 	struct config_listener listeners[ROLE_LISTENERS_MAX];
 	size_t listener_count;
 	char *certificate, *key; /* PEM; NULL without TLS */
+	char *journal_error;     /* why its directory could not be opened, or NULL */
 };
 
 enum config_type {

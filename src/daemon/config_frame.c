@@ -144,9 +144,11 @@ static int take_tls(struct config *config, const json_t *tls, struct sbx_err *er
 
 static int take_frame(struct config *config, const json_t *frame, struct sbx_err *err)
 {
-	static const char *const known[] = { "file", "options",   "tokens",
-					     "tls",  "listeners", NULL };
+	static const char *const known[] = { "file", "options",       "tokens",
+					     "tls",  "journal_error", "listeners",
+					     NULL };
 	const json_t *file = json_object_get(frame, "file"),
+		     *why = json_object_get(frame, "journal_error"),
 		     *options = json_object_get(frame, "options");
 	int r;
 
@@ -158,6 +160,11 @@ static int take_frame(struct config *config, const json_t *frame, struct sbx_err
 		r = config_set_object(config, options, NULL, err);
 	if (r == 0)
 		r = take_tokens(config, json_object_get(frame, "tokens"), err);
+	if (r == 0 && why && !json_is_null(why))
+		r = config_is_text(why, 1024)
+			    ? config_replace(&config->journal_error,
+					     json_string_value(why), err)
+			    : err_set(err, SBX_AT_USAGE, EINVAL, "journal_error: a text");
 	if (r == 0)
 		r = take_tls(config, json_object_get(frame, "tls"), err);
 	if (r == 0)
@@ -319,12 +326,13 @@ static json_t *pythons_json(const struct config *config)
 json_t *config_plan(const struct config *config)
 {
 	return json_pack(
-		"{s:o, s:s, s:s, s:{s:s, s:s}, s:o, s:{s:s, s:s, s:o}, s:o, s:o, s:o}",
+		"{s:o, s:s, s:s, s:{s:s, s:s}, s:o, s:{s:b, s:s, s:s, s:o}, s:o, s:o, s:o}",
 		"listen", list_json(&config->listen), "socket", config->socket,
 		"socket_group", config->socket_group, "tls", "certificate",
 		config->tls_certificate, "key", config->tls_key, "tokens",
-		tokens_json(config), "journal", "dir", config->journal_dir, "key",
-		config->journal_key, "forward", list_json(&config->journal_forward),
-		"grantable", list_json(&config->grantable_directories), "pythons",
+		tokens_json(config), "journal", "off", config->journal_off, "dir",
+		config->journal_dir, "key", config->journal_key, "forward",
+		list_json(&config->journal_forward), "grantable",
+		list_json(&config->grantable_directories), "pythons",
 		pythons_json(config), "doors", doors_json(config));
 }

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "daemon/config_internal.h"
+#include "journal/redact.h"
 
 #define DAY_S 86400
 #define PATH_BYTES 4095
@@ -150,6 +151,22 @@ static int check_line(const char *text, struct sbx_err *err)
 	return *text && !has_control(text)
 		       ? 0
 		       : expected(err, "text without control characters", text);
+}
+
+/* What journal/redact.c takes. */
+static int check_mask(const char *text, struct sbx_err *err)
+{
+	size_t len = strlen(text), stars = 0;
+
+	for (const char *at = text; *at; at++)
+		stars += *at == '*';
+	if (len > REDACT_PATTERN_MAX || strcspn(text, "*") < REDACT_PATTERN_MIN ||
+	    stars > REDACT_STARS_MAX)
+		return expected(
+			err,
+			"a text of 4 to 256 bytes, with 4 before the first * and three * at most",
+			text);
+	return 0;
 }
 
 static const char *const log_levels[] = { "off", "error", "warn", "info", "debug", NULL };
@@ -321,8 +338,9 @@ const struct config_field config_fields[] = {
 	  .check = check_path,
 	  .example = "/var/lib/interpreter-sandbox/journal",
 	  .meaning =
-		  "Directory of the journal, made with mode 0700 if absent. Empty: nothing is recorded.",
-	  .meaning_zh = "日志目录，不存在时以 0700 创建。为空：不记录。" },
+		  "Directory of the journal, made with mode 0700 if absent. Empty: the default one (docs/journal.md). `journal: false` keeps none.",
+	  .meaning_zh =
+		  "日志目录，不存在时以 0700 创建。为空：默认目录（docs/journal.md）。`journal: false`：不记录。" },
 	{ .name = "journal.required",
 	  .type = CONFIG_BOOL,
 	  .offset = AT(journal_required),
@@ -382,8 +400,8 @@ const struct config_field config_fields[] = {
 	  .type = CONFIG_LIST,
 	  .offset = AT(redact),
 	  .max = 256,
-	  .check = check_line,
-	  .example = "[\"sk-*\", \"my-password\"]",
+	  .check = check_mask,
+	  .example = "[\"sk-live-*\", \"my-password\"]",
 	  .meaning =
 		  "Texts that the journal never holds: they are replaced by `***` in code and output.",
 	  .meaning_zh = "日志绝不保存的文本：在代码与输出中以 `***` 代替。" },

@@ -232,6 +232,7 @@ static int submit(struct door *door, const json_t *object, const struct request 
 		.name = "command",
 		.door = "command",
 		.preset = json_string_value(json_object_get(object, "preset")),
+		.template = json_string_value(json_object_get(object, "template")),
 	};
 
 	return service_submit(door->service, &request->execution, &caller, sink,
@@ -343,6 +344,15 @@ static bool stop(struct door *door, const char *data, size_t len)
 	return true;
 }
 
+static void pong(struct door *door)
+{
+	struct door_pong now = { 0 };
+
+	if (door->engine)
+		engine_use(door->engine, &now.live, &now.begun);
+	put(door, DOOR_PONG, &now, sizeof(now));
+}
+
 /* False: not to be understood. */
 static bool on_frame(struct door *door, uint32_t type, const char *data, size_t len)
 {
@@ -370,7 +380,7 @@ static bool on_frame(struct door *door, uint32_t type, const char *data, size_t 
 	case DOOR_STOP:
 		return stop(door, data, len);
 	case DOOR_PING:
-		put(door, DOOR_PONG, NULL, 0);
+		pong(door);
 		return true;
 	case DOOR_GRANTS:
 		return !door->execution && door->grants.len == 0 &&

@@ -47,7 +47,11 @@ enum door_frame {
 			* DOOR_ERROR instead: nothing has changed. */
 	DOOR_READY = 26, /* the listeners are served; after the first DOOR_CONFIG_DONE */
 	DOOR_STOPPED = 27, /* everything that was accepted is answered */
-	DOOR_PONG = 28,
+	DOOR_PONG = 28,    /* struct door_pong */
+};
+struct door_pong {
+	uint32_t live;  /* executions and sessions that are there now */
+	uint32_t begun; /* those that were begun, ever; may wrap */
 };
 struct door_stop {
 	uint32_t grace_ms; /* after it what still runs is ended, `killed` */

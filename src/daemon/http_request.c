@@ -166,7 +166,9 @@ static bool find_caller(struct exchange *ex)
 	char other[600];
 	bool known;
 
-	*caller = (struct caller){ .name = "anybody", .confined = rules->tcp, .peer_fd = -1 };
+	*caller = (struct caller){ .name = "anybody",
+				   .confined = rules->tcp,
+				   .peer_fd = -1 };
 	if (!rules->tcp) {
 		caller->peer_fd = ex->connection->fd;
 		auth_peer(ex->auth, ex->connection->uid, caller);
@@ -175,10 +177,10 @@ static bool find_caller(struct exchange *ex)
 		caller->name = ex->caller_name;
 		return ex->connection->uid != (uid_t)-1;
 	}
-	known = auth_token(
-		ex->auth,
-		authorization ? authorization : other_token(ex, other, sizeof(other)),
-		caller);
+	known = auth_token(ex->auth,
+			   authorization ? authorization
+					 : other_token(ex, other, sizeof(other)),
+			   caller);
 	explicit_bzero(other, sizeof(other));
 	if (known) {
 		(void)snprintf(ex->caller_name, sizeof(ex->caller_name), "token %s",

@@ -178,6 +178,9 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 		.preset = ex->table->door ? NULL
 					  : json_string_value(json_object_get(ex->object,
 									      "preset")),
+		.template = ex->table->door ? NULL
+					    : json_string_value(json_object_get(
+						      ex->object, "template")),
 	};
 	struct ours *ours;
 	int r;

@@ -112,7 +112,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"enum\":[\"running\",\"lost\",\"refused\"]}]},\"caller\":{"
 	  "\"type\":\"string\"},\"door\":{\"type\":[\"string\",\"null\"]},"
 	  "\"session\":{\"type\":[\"string\",\"null\"]},\"filename\":{"
-	  "\"type\":[\"string\",\"null\"]},\"preset\":{\"type\":[\"string\","
+	  "\"type\":[\"string\",\"null\"]},\"template\":{\"type\":"
+	  "[\"string\",\"null\"]},\"preset\":{\"type\":[\"string\","
 	  "\"null\"]},\"detached\":{\"type\":\"boolean\"},\"wall_ms\":{"
 	  "\"type\":[\"number\",\"null\"]},\"cpu_ms\":{\"type\":[\"number\","
 	  "\"null\"]},\"memory_peak_bytes\":{\"type\":[\"integer\",\"null\"]},"
@@ -169,7 +170,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"$ref\":\"#/components/schemas/Policy\"},{\"type\":\"string\"}]},"
 	  "\"settings\":{\"type\":\"array\",\"items\":{\"type\":\"array\"}},"
 	  "\"cwd\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"
-	  "\"files\":{\"type\":\"object\"},\"idle_timeout\":{"
+	  "\"files\":{\"type\":\"object\"},\"name\":{\"type\":\"string\","
+	  "\"pattern\":\"^[A-Za-z0-9._-]{1,64}$\"},\"idle_timeout\":{"
 	  "\"type\":\"integer\",\"minimum\":1,\"description\":\"Seconds.\"}}}" },
 	{ "CompleteRequest",
 	  "{\"type\":\"object\",\"required\":[\"code\"],\"properties\":{"
@@ -177,7 +179,8 @@ const struct openapi_schema openapi_schemas[] = {
 	  "\"minimum\":0,\"description\":\"In characters.\"}}}" },
 	{ "Session",
 	  "{\"type\":\"object\",\"required\":[\"id\",\"state\"],\"properties\":{"
-	  "\"id\":{\"type\":\"string\"},\"state\":{\"type\":\"string\",\"enum\":["
+	  "\"id\":{\"type\":\"string\"},\"name\":{\"type\":[\"string\",\"null\"]},"
+	  "\"state\":{\"type\":\"string\",\"enum\":["
 	  "\"starting\",\"idle\",\"busy\",\"ended\"]},\"created_at\":{"
 	  "\"type\":\"string\",\"format\":\"date-time\"},\"used_at\":{"
 	  "\"type\":\"string\",\"format\":\"date-time\"},\"executions\":{"

@@ -22,6 +22,7 @@ static const struct {
 	{ "WrongOrigin", "This Origin is not allowed" },
 	{ "WrongHost", "This Host is not served here" },
 	{ "NotFound", "There is nothing here" },
+	{ "SessionExists", "There is a session of this name" },
 	{ "NotRecorded", "There is no record of it" },
 	{ "MethodNotAllowed", "This path does not take this method" },
 	{ "UnsupportedMediaType", "This path takes another kind of body" },

@@ -4,7 +4,8 @@
  * Invariants:
  *   1. A program starts after the commit that records its beginning, while its jail is being set
  *	up; where the journal is required and fails, it does not start at all.
- *   2. A caller is told after the commit that records the verdict, or told that there is none.
+ *   2. A caller is told after the commit that records the verdict, or told that there is none; where
+ *      the journal is required that is a fault, and no result.
  *   3. A refusal that comes late has a verdict, too: "refused". */
 #include "daemon/record.h"
 
@@ -130,8 +131,23 @@ static void say(json_t *result, bool recorded, const char *why)
 		(void)json_object_set_new(result, "record_error", json_string(why));
 }
 
+/* It ran, and that it did is not to be known from the record: no success is handed out. */
+static void withhold(json_t *result, const struct sbx_err *err)
+{
+	(void)json_object_set_new(result, "status",
+				  json_string(sbx_status_name(SBX_FAULT)));
+	(void)json_object_set_new(result, "result", json_null());
+	(void)json_object_set_new(result, "error",
+				  json_pack("{s:s, s:s, s:n, s:n}", "name",
+					    err_kind(err->stage)->name, "value", err->msg,
+					    "traceback", "line"));
+}
+
 static void conclude(struct record *record)
 {
+	if (record->result && record->recorder->required &&
+	    record->err.stage == SBX_AT_JOURNAL)
+		withhold(record->result, &record->err);
 	if (record->result)
 		say(record->result, record->begun && record->err.stage == SBX_AT_NONE,
 		    record->err.stage != SBX_AT_NONE ? record->err.msg : NULL);
@@ -305,6 +321,7 @@ static int begin(struct record *record, const struct execution_request *request,
 		.session = request->session ? session_id(request->session) : NULL,
 		.filename = request->filename,
 		.preset = caller->preset,
+		.template = caller->template,
 		.code = request->code,
 		.code_len = request->code_len,
 		.policy = policy,

@@ -10,9 +10,9 @@
 struct recorder;
 
 struct record_caller {
-	const char *name;   /* "command", "unix uid 1000", "token NAME" */
-	const char *door;   /* "command", "http", "mcp", ... */
-	const char *preset; /* or NULL */
+	const char *name;              /* "command", "unix uid 1000", "token NAME" */
+	const char *door;              /* "command", "http", "mcp", ... */
+	const char *preset, *template; /* their names, or NULL */
 };
 
 struct record_options {

@@ -16,6 +16,7 @@
 #include "daemon/doors/doors.h"
 #include "daemon/http.h"
 #include "daemon/service.h"
+#include "engine/session.h"
 
 #define LOOK_US 10000 /* between two looks at what is left, while stopping */
 
@@ -68,12 +69,27 @@ int service_new(struct engine *engine, const struct route_table *const *more,
 	return 0;
 }
 
+static void record_end(void *arg, struct session *session)
+{
+	json_t *described = session_describe(session);
+
+	if (described)
+		journal_session(arg, described, "ended");
+	json_decref(described);
+}
+
 void service_close(struct service *service)
 {
+	struct journal *journal;
+
 	if (!service)
 		return;
 	loop_timer_cancel(&service->timer);
 	http_close(&service->http);
+	/* They end with this process, and the journal before them. */
+	journal = recorder_journal(service->recorder);
+	if (journal)
+		engine_sessions(service->engine, record_end, journal);
 	recorder_close(service->recorder);
 }
 
@@ -140,7 +156,12 @@ static int open_journal(struct service *service, const struct config *config,
 
 	if (service->recording)
 		return 0;
-	find_journal(&options);
+	if (!config->journal_off)
+		find_journal(&options);
+	if (!config->journal_off && config->journal_error) {
+		options.enabled = true;
+		options.why_none = config->journal_error;
+	}
 	if (config->journal_required && !options.enabled)
 		return err_set_field(err, SBX_AT_JOURNAL, 0, "journal.required",
 				     "journal.required: no directory was given for it");

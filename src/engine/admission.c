@@ -257,8 +257,7 @@ static void dequeue(struct admission_ticket *t)
 	t->next = t->prev = NULL;
 	t->caller = NULL;
 	a->waiting--;
-	a->waiting_bytes -= t->bytes;
-	t->bytes = 0;
+	admission_drop(a, &t->bytes);
 	if (c->first)
 		return;
 	if (a->turn == c)
@@ -269,22 +268,36 @@ static void dequeue(struct admission_ticket *t)
 	free(c);
 }
 
+/* Of a caller's line the first; what waits for memory lets a program of its session pass,
+ * which takes none. */
+static struct admission_ticket *first_that_fits(const struct admission *a,
+						const struct waiting_caller *c)
+{
+	struct admission_ticket *t = c->first;
+
+	while (t && !fits(a, t) && a->running < a->limits.executions)
+		do
+			t = t->next;
+		while (t && t->kind != ADMISSION_IN);
+	return t && fits(a, t) ? t : NULL;
+}
+
 /* The next ticket to admit, or NULL. Goes once around the ring. */
 static struct admission_ticket *choose(struct admission *a)
 {
 	struct waiting_caller *c = a->turn;
 
 	for (size_t i = 0; i < a->callers; i++, c = c->next) {
-		struct admission_ticket *t = c->first;
+		struct admission_ticket *t = first_that_fits(a, c);
 
-		if (fits(a, t)) {
+		if (t) {
 			a->turn = c->next;
 			return t;
 		}
 		/* It has waited long enough for its share; but sessions may live for
 		 * hours. */
-		if (t->passes >= PASSES_MAX &&
-		    memory_fits(a, a->promised_sessions, t->memory_bytes))
+		if (c->first->passes >= PASSES_MAX &&
+		    memory_fits(a, a->promised_sessions, c->first->memory_bytes))
 			return NULL;
 	}
 	return NULL;
@@ -338,6 +351,13 @@ void admission_configure(struct admission *a, const struct admission_limits *lim
 	grant_soon(a);
 }
 
+static int refuse(const struct admission *a, struct sbx_err *err)
+{
+	return err_set(err, SBX_AT_BUSY, EAGAIN,
+		       "%zu programs run and %zu wait already; try again in %u s",
+		       a->running, a->waiting, admission_retry_after(a));
+}
+
 int admission_ask(struct admission *a, enum admission_kind kind, const char *caller,
 		  uint64_t memory_bytes, void (*fn)(void *arg), void *arg,
 		  struct admission_ticket **ret, struct sbx_err *err)
@@ -368,11 +388,9 @@ int admission_ask(struct admission *a, enum admission_kind kind, const char *cal
 		*ret = t;
 		return 1;
 	}
-	if (a->waiting >= a->limits.queue) {
+	if (kind != ADMISSION_IN && a->waiting >= a->limits.queue) {
 		free(t);
-		return err_set(err, SBX_AT_BUSY, EAGAIN,
-			       "%zu programs run and %zu wait already; try again in %u s",
-			       a->running, a->waiting, admission_retry_after(a));
+		return refuse(a, err);
 	}
 	caller = caller ? caller : "";
 	line = find_caller(a, caller);
@@ -391,19 +409,36 @@ int admission_ask(struct admission *a, enum admission_kind kind, const char *cal
 	return 0;
 }
 
-int admission_weigh(struct admission_ticket *t, size_t bytes, struct sbx_err *err)
+int admission_room(const struct admission *a, struct sbx_err *err)
 {
-	struct admission *a = t->admission;
+	bool now = !a->waiting && a->running < a->limits.executions;
 
-	if (!t->caller)
-		return 0;
+	return now || a->waiting < a->limits.queue ? 0 : refuse(a, err);
+}
+
+int admission_hold(struct admission *a, size_t bytes, struct sbx_err *err)
+{
 	if (bytes > ADMISSION_WAITING_BYTES - a->waiting_bytes)
 		return err_set(err, SBX_AT_BUSY, EAGAIN,
 			       "requests of %u MiB wait already; try again in %u s",
 			       ADMISSION_WAITING_BYTES >> 20, admission_retry_after(a));
-	t->bytes += bytes;
 	a->waiting_bytes += bytes;
 	return 0;
+}
+
+void admission_drop(struct admission *a, size_t *bytes)
+{
+	a->waiting_bytes -= *bytes;
+	*bytes = 0;
+}
+
+int admission_weigh(struct admission_ticket *t, size_t bytes, struct sbx_err *err)
+{
+	int r = t->caller ? admission_hold(t->admission, bytes, err) : 0;
+
+	if (t->caller && r == 0)
+		t->bytes += bytes;
+	return r;
 }
 
 void admission_done(struct admission_ticket **ticket)

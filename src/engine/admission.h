@@ -39,7 +39,8 @@ void admission_suggest(struct admission_limits *ret);
 enum admission_kind {
 	ADMISSION_RUN,     /* takes a place and memory */
 	ADMISSION_SESSION, /* takes memory only, for long */
-	ADMISSION_IN,      /* a program of a session: takes a place only */
+	ADMISSION_IN,      /* a program of a session: takes a place only, and is not
+			    * refused: admission_room() was asked when it was accepted */
 };
 /* 1: admitted now. 0: it waits, and fn is called once, from the loop, when its turn has
  * come. caller: whose turn it is (NULL: the starter). -EPERM (CEILING, max_memory_mb): it can
@@ -51,6 +52,12 @@ int admission_ask(struct admission *admission, enum admission_kind kind,
  * more than ADMISSION_WAITING_BYTES; then it is to be given up. One that does not wait
  * weighs nothing. */
 int admission_weigh(struct admission_ticket *ticket, size_t bytes, struct sbx_err *err);
+/* Of what will ask with ADMISSION_IN once its turn in its session has come: whether the queue
+ * takes it, 0 or -EAGAIN (BUSY), and what it holds until then, which counts as of
+ * admission_weigh(). admission_drop() sets *bytes to 0. */
+int admission_room(const struct admission *admission, struct sbx_err *err);
+int admission_hold(struct admission *admission, size_t bytes, struct sbx_err *err);
+void admission_drop(struct admission *admission, size_t *bytes);
 /* It has ended, or waits no more. Sets NULL, takes a pointer to NULL. */
 void admission_done(struct admission_ticket **ticket);
 

@@ -174,6 +174,7 @@ bool box_left_something(const struct box *box)
 static bool begin_collect(struct box *box)
 {
 	const struct collect_asked asked = { .contents = box->contents,
+					     .all = box->session,
 					     .since_ns = box->contents_since_ns };
 
 	if (!box->collects || !box->started || box->gone || box->stop == STOP_CANCELLED ||
@@ -662,6 +663,21 @@ static void on_admitted(void *arg)
 		box_fault(box, &err);
 }
 
+/* 1: admitted. 0: it waits. A session that begins again has what it was promised. */
+static int ask_admission(struct box *box, const struct box_spec *spec,
+			 struct sbx_err *err)
+{
+	if (spec->after) {
+		box->ticket = spec->after->ticket;
+		spec->after->ticket = NULL;
+		return 1;
+	}
+	return admission_ask(box->engine->admission,
+			     box->session ? ADMISSION_SESSION : ADMISSION_RUN,
+			     spec->caller, (uint64_t)box->policy.max_memory_mb << 20,
+			     on_admitted, box, &box->ticket, err);
+}
+
 int box_new(struct engine *engine, const struct box_spec *spec,
 	    const struct box_owner *owner, struct box **ret, struct sbx_err *err)
 {
@@ -682,10 +698,7 @@ int box_new(struct engine *engine, const struct box_spec *spec,
 	if (r == 0)
 		r = prepare(box, spec, err);
 	if (r == 0)
-		r = admission_ask(engine->admission,
-				  box->session ? ADMISSION_SESSION : ADMISSION_RUN,
-				  spec->caller, (uint64_t)box->policy.max_memory_mb << 20,
-				  on_admitted, box, &box->ticket, err);
+		r = ask_admission(box, spec, err);
 	if (r > 0)
 		r = take_worker(box, err);
 	if (r < 0) {

@@ -213,7 +213,8 @@ int collect_begin(struct loop *loop, struct worker *worker,
 	const struct init_request request = { .op = INIT_COLLECT,
 					      .flags = (asked->contents ? COLLECT_CONTENTS
 									: 0) |
-						       (asked->live ? COLLECT_LIVE : 0),
+						       (asked->live ? COLLECT_LIVE : 0) |
+						       (asked->all ? COLLECT_ALL : 0),
 					      .since_ns = asked->since_ns };
 	struct collect *c = calloc(1, sizeof(*c));
 	_cleanup_fd_ int far = -1;

@@ -13,6 +13,7 @@ struct collect;
 struct collect_asked {
 	bool contents;
 	bool live;         /* others may go on; else all processes are ended first */
+	bool all;          /* also what came with a request and nobody wrote to */
 	uint64_t since_ns; /* contents of what was changed since then only */
 };
 /* Asks the init. fn is called at most once, when it has told all (or broke off). */

@@ -253,6 +253,12 @@ int engine_walls(const struct engine *engine, const struct sbx_policy *policy,
 	return 0;
 }
 
+void engine_use(const struct engine *engine, uint32_t *ret_live, uint32_t *ret_begun)
+{
+	*ret_live = (uint32_t)(engine->execution_count + engine->session_count);
+	*ret_begun = engine->begun;
+}
+
 json_t *engine_health(struct engine *engine)
 {
 	json_t *templates = json_array();

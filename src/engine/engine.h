@@ -126,6 +126,8 @@ void engine_session_limits(struct engine *engine, size_t max, uint32_t idle_s);
 struct loop *engine_loop(struct engine *engine);
 struct admission *engine_admission(struct engine *engine); /* admission.h */
 uid_t engine_starter_uid(const struct engine *engine);     /* whose server this is */
+/* Executions and sessions that are there now, and those that were begun, ever (it may wrap). */
+void engine_use(const struct engine *engine, uint32_t *ret_live, uint32_t *ret_begun);
 json_t *engine_health(
 	struct engine
 		*engine); /* {"status": "ok", "templates": [...], "running": n} new ref */

@@ -45,6 +45,8 @@ void execution_release(struct execution *x)
 		box_forget(x->box, x);
 	if (!x->session)
 		box_free(&x->box);
+	admission_done(&x->place);
+	admission_drop(x->engine->admission, &x->waiting_bytes);
 	if (x->member)
 		session_leaves(x->session);
 	fd_close(&x->input);
@@ -59,6 +61,7 @@ void execution_release(struct execution *x)
 		free((char *)x->files[i].data);
 	}
 	free(x->files);
+	free(x->caller);
 	free(x->code);
 	free(x->filename);
 	free(x->stdin_data);

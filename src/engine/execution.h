@@ -30,10 +30,14 @@ struct execution {
 
 	struct box *box; /* NULL: none yet, or not any more */
 	struct session *session;
-	struct execution *behind; /* in the session's queue */
-	bool member;              /* the session counts it */
-	uint32_t count;           /* in its session, from 1 */
-	int input;                /* its end of stdin, until it is sent */
+	struct execution *behind;       /* in the session's queue */
+	bool member;                    /* the session counts it */
+	char *caller;                   /* whose turn it is there; NULL: the starter's */
+	struct admission_ticket *place; /* among all that run; of a session's program */
+	bool placed;                    /* it was admitted */
+	size_t waiting_bytes;           /* what admission counts of it */
+	uint32_t count;                 /* in its session, from 1 */
+	int input;                      /* its end of stdin, until it is sent */
 
 	bool look_asked, look_due; /* the program's one last look */
 	bool answered; /* in a session: it said that it is over, its worker lives */

@@ -20,6 +20,7 @@ struct engine {
 	size_t pool_count;
 	struct execution *executions;
 	size_t execution_count;
+	uint32_t begun; /* executions and sessions, ever */
 	struct session *sessions;
 	size_t session_count, session_max;
 	uint32_t session_idle_s;

@@ -291,6 +291,30 @@ static void conclude(struct session *s)
 	session_free(s);
 }
 
+static void on_place(void *arg)
+{
+	struct execution *x = arg;
+
+	x->placed = true;
+	session_turn(x->session);
+}
+
+/* Its turn among the programs of all sessions and all others. */
+static bool has_place(struct session *s, struct execution *x)
+{
+	struct sbx_err err = { 0 };
+	int r;
+
+	if (x->placed || x->place)
+		return x->placed;
+	r = admission_ask(s->engine->admission, ADMISSION_IN, x->caller, 0, on_place, x,
+			  &x->place, &err);
+	if (r < 0)
+		execution_fault(x, &err);
+	x->placed = r > 0;
+	return x->placed;
+}
+
 void session_turn(struct session *s)
 {
 	struct box *box = s->box;
@@ -305,7 +329,8 @@ void session_turn(struct session *s)
 	if (box->state != BOX_OPEN || s->answering || s->carrying)
 		return;
 	if (!s->first) {
-		if (s->busy)
+		/* Of one that only waited for its place, the timer alone is due. */
+		if (s->busy || !s->idle_timer)
 			rest(s);
 		if (s->busy) {
 			s->busy = false;
@@ -314,8 +339,11 @@ void session_turn(struct session *s)
 		return;
 	}
 	loop_timer_cancel(&s->idle_timer);
+	if (!has_place(s, s->first))
+		return;
 	set_pace(s, METER_FIRST_MS);
 	x = unqueue(s, &s->first);
+	admission_drop(s->engine->admission, &x->waiting_bytes);
 	x->box = box;
 	x->taken_us = loop_now_us();
 	box->running = x;
@@ -407,6 +435,7 @@ static int make_box(struct session *s, const struct session_request *request,
 		spec.file_count = request->file_count;
 		spec.peer_fd = request->peer_fd;
 		spec.remote = request->remote;
+		spec.caller = request->caller;
 	}
 	return box_new(s->engine, &spec, &owner, ret, err);
 }
@@ -450,6 +479,7 @@ int session_new(struct engine *engine, const struct session_request *request,
 	s->next = engine->sessions;
 	engine->sessions = s;
 	engine->session_count++;
+	engine->begun++;
 	*ret = s;
 	return 0;
 }
@@ -485,6 +515,11 @@ void session_end(struct session *s, const char *reason)
 	session_says(s, reason);
 	stop_queue(s, STOP_CANCELLED, "");
 	box_end(s->box, STOP_CANCELLED);
+}
+
+bool session_is_ending(const struct session *s)
+{
+	return s->box->state == BOX_ENDING && !s->restarting;
 }
 
 const char *session_id(const struct session *s)

@@ -20,6 +20,7 @@ struct session_request {
 	size_t file_count;
 	int peer_fd;
 	bool remote;
+	const char *caller;      /* whose turn it is; NULL: the starter */
 	uint32_t idle_timeout_s; /* 0: the engine's */
 };
 
@@ -42,6 +43,7 @@ void session_interrupt(struct session *session);
 int session_restart(struct session *session, struct sbx_err *err);
 void session_end(struct session *session, const char *reason); /* copied */
 
+bool session_is_ending(const struct session *session); /* it takes no program any more */
 const char *session_id(const struct session *session);
 bool session_takes(const struct session *session); /* programs: it has not ended */
 const struct sbx_policy *session_policy(const struct session *session);

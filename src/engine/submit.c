@@ -135,6 +135,23 @@ static size_t weight_of(const struct execution_request *request)
 	return sum;
 }
 
+/* It waits for its turn in its session, then among all. */
+static int queue(struct execution *x, const struct execution_request *request,
+		 struct sbx_err *err)
+{
+	size_t weight = weight_of(request);
+	int r = admission_room(x->engine->admission, err);
+
+	if (r == 0 && request->caller && !(x->caller = strdup(request->caller)))
+		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
+	if (r == 0)
+		r = admission_hold(x->engine->admission, weight, err);
+	if (r < 0)
+		return r;
+	x->waiting_bytes = weight;
+	return session_queue(x->session, x, err);
+}
+
 int engine_submit(struct engine *engine, const struct execution_request *request,
 		  const struct execution_sink *sink, struct execution **ret_execution,
 		  struct sbx_err *err)
@@ -158,10 +175,12 @@ int engine_submit(struct engine *engine, const struct execution_request *request
 	x->next = engine->executions;
 	engine->executions = x;
 	engine->execution_count++;
+	engine->begun++;
 	r = copy_request(x, request, err);
-	if (r == 0)
-		r = x->session ? session_queue(x->session, x, err)
-			       : make_box(x, request, err);
+	if (r == 0 && x->session)
+		r = queue(x, request, err);
+	else if (r == 0)
+		r = make_box(x, request, err);
 	if (r == 0 && x->box && x->box->ticket)
 		r = admission_weigh(x->box->ticket, weight_of(request), err);
 	if (r < 0 && err->stage == SBX_AT_WALL) {

@@ -214,7 +214,8 @@ static void collect(struct init *init, const struct init_request *request, int o
 		.contents = request->flags & COLLECT_CONTENTS,
 		.since_ns = request->since_ns,
 		/* A session knows again by itself what it has seen. */
-		.given = request->flags & COLLECT_LIVE ? NULL : &init->given,
+		.given = request->flags & (COLLECT_LIVE | COLLECT_ALL) ? NULL
+								       : &init->given,
 	};
 
 	if (out_fd < 0)

@@ -53,6 +53,7 @@ void job_free(struct job *job)
 	free(job->session);
 	free(job->filename);
 	free(job->preset);
+	free(job->template);
 	free(job->what);
 	free(job->data);
 	free(job->python);
@@ -243,6 +244,7 @@ static int apply_begin(struct rows *rows, struct job *job, struct sbx_err *err)
 		chain_string(job->session),
 		chain_string(job->filename),
 		chain_string(job->preset),
+		chain_string(job->template),
 		chain_string(job->python),
 		chain_number((int64_t)job->len),
 		text_of(&job->code),

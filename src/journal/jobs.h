@@ -53,8 +53,9 @@ struct job {
 	size_t bytes; /* about what it holds */
 	struct live *live;
 	int64_t at_us;
-	char *id, *caller, *door, *session, *filename, *preset, *what; /* what each has */
-	char *data; /* code, or a file's contents */
+	char *id, *caller, *door, *session, *filename, *preset, *template,
+		*what; /* what each has */
+	char *data;    /* code, or a file's contents */
 	size_t len;
 	json_t *json; /* policy, result or session */
 	struct journal_sample *samples;

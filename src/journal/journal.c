@@ -158,6 +158,7 @@ int journal_begin(struct journal *journal, const struct journal_begin *begin,
 	    !copy(&job->session, begin->session) ||
 	    !copy(&job->filename, begin->filename) ||
 	    !copy(&job->preset, begin->preset) ||
+	    !copy(&job->template, begin->template) ||
 	    !(job->data = malloc(begin->code_len + 1))) {
 		if (job)
 			job_free(job);
@@ -465,6 +466,28 @@ static int put_start(struct rows *rows, uint32_t uid, struct sbx_err *err)
 	return jobs_settle(rows, NULL, err);
 }
 
+/* Signs what there is, if something has come since the last signature. */
+static int sign(struct rows *rows, struct sbx_err *err)
+{
+	int r = rows_begin(rows, err);
+
+	if (r < 0)
+		return r;
+	if ((int64_t)rows->head.commit == rows->signed_commit) {
+		rows_rollback(rows);
+		return 0;
+	}
+	r = rows_sign(rows, err);
+	if (r < 0) {
+		rows_rollback(rows);
+		return r;
+	}
+	r = rows_commit(rows, err);
+	if (r == 0)
+		rows->signed_commit = (int64_t)rows->head.commit;
+	return r;
+}
+
 static int begin_writing(struct journal *journal, uint32_t uid, struct sbx_err *err)
 {
 	struct rows *rows;
@@ -496,6 +519,9 @@ static int begin_writing(struct journal *journal, uint32_t uid, struct sbx_err *
 			rows->head.tables[TABLE_EXECUTIONS].last.seq;
 		journal->written_verdicts = rows->head.tables[TABLE_VERDICTS].last.seq;
 	}
+	/* A new journal is signed at once: no public key is without something to check. */
+	if (r == 0 && rows->head.tables[TABLE_SIGNATURES].last.seq == 0)
+		r = sign(rows, err);
 	return r == 0 ? writer_start(journal, err) : r;
 }
 
@@ -559,13 +585,14 @@ static void free_jobs(struct job *job)
 /* With the writer gone. The next to open it need not look for what is on disk. */
 static void sync_last(struct journal *journal)
 {
-	if (!journal->rows || journal->durability == JOURNAL_FULL || !journal->dirty ||
-	    store_sync(journal) < 0)
+	if (!journal->rows)
 		return;
-	journal->synced_executions = journal->written_executions;
-	journal->synced_verdicts = journal->written_verdicts;
-	if (rows_begin(journal->rows, NULL) == 0)
-		(void)rows_commit(journal->rows, NULL);
+	if (journal->durability != JOURNAL_FULL && journal->dirty &&
+	    store_sync(journal) == 0) {
+		journal->synced_executions = journal->written_executions;
+		journal->synced_verdicts = journal->written_verdicts;
+	}
+	(void)sign(journal->rows, NULL);
 }
 
 void journal_close(struct journal **j)

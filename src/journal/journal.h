@@ -61,6 +61,7 @@ struct journal_begin {
 	const char *session;  /* id or NULL */
 	const char *filename; /* or NULL */
 	const char *preset;   /* or NULL */
+	const char *template; /* the configuration's, by its name, or NULL */
 	const char *code;
 	size_t code_len;
 	const json_t *policy; /* without values of `environment` */

@@ -54,7 +54,7 @@ static bool is_open(const char *status)
 const char list_columns[] =
 	"e.seq, e.id, e.at_us, e.start, e.caller, e.door, e.session, e.filename, e.preset,"
 	" e.python, e.code_bytes, e.code, e.code_object, v.at_us, v.status, v.error,"
-	" v.wall_us, v.cpu_us, v.memory_peak_bytes, v.processes_peak, v.events";
+	" v.wall_us, v.cpu_us, v.memory_peak_bytes, v.processes_peak, v.events, e.template";
 
 /* ---- rows ---- */
 
@@ -93,18 +93,18 @@ json_t *list_row(struct question *question, sqlite3_stmt *s)
 
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-		" s:o, s:o, s:o, s:o, s:o}",
+		" s:o, s:o, s:o, s:o, s:o, s:o}",
 		"seq", column_number(s, 0), "id", column_text(s, 1, 100), "at",
 		time_json(sqlite3_column_int64(s, 2)), "ended_at",
 		ended ? time_json(sqlite3_column_int64(s, 13)) : json_null(), "status",
 		status, "error", column_text(s, 15, 400), "caller",
 		column_text(s, 4, 200), "door", column_text(s, 5, 40), "session",
 		column_text(s, 6, 100), "filename", column_text(s, 7, 400), "preset",
-		column_text(s, 8, 100), "python", column_text(s, 9, 400), "wall_ms",
-		micros(s, 16), "cpu_ms", micros(s, 17), "memory_peak_bytes",
-		column_number(s, 18), "processes_peak", column_number(s, 19),
-		"event_count", column_number(s, 20), "code_bytes", column_number(s, 10),
-		"code", code_shown(question, s));
+		column_text(s, 8, 100), "template", column_text(s, 21, 100), "python",
+		column_text(s, 9, 400), "wall_ms", micros(s, 16), "cpu_ms", micros(s, 17),
+		"memory_peak_bytes", column_number(s, 18), "processes_peak",
+		column_number(s, 19), "event_count", column_number(s, 20), "code_bytes",
+		column_number(s, 10), "code", code_shown(question, s));
 }
 
 /* ---- the filter ---- */

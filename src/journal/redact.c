@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "journal/journal.h"
 
-#define PARTS_MAX 4u
+#define PARTS_MAX (REDACT_STARS_MAX + 1)
 
 struct pattern {
 	char *text;                   /* owns what parts point to */

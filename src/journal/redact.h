@@ -13,6 +13,7 @@ struct redact;
 
 #define REDACT_PATTERN_MAX 256u
 #define REDACT_PATTERN_MIN 4u /* shorter ones would eat every text */
+#define REDACT_STARS_MAX 3u
 #define REDACT_RUN_MAX 256u
 #define REDACT_MASK "***"
 

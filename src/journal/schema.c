@@ -24,7 +24,7 @@ static const char version_1[] =
 /* Before a program starts. code or code_object, policy_object always (they repeat). */
 "CREATE TABLE executions (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_us INTEGER NOT NULL,\n"
 "  start INTEGER NOT NULL, caller TEXT NOT NULL, door TEXT NOT NULL, session TEXT,\n"
-"  filename TEXT, preset TEXT, python TEXT, code_bytes INTEGER NOT NULL, code TEXT,\n"
+"  filename TEXT, preset TEXT, template TEXT, python TEXT, code_bytes INTEGER NOT NULL, code TEXT,\n"
 "  code_object BLOB, policy_object BLOB NOT NULL, mac BLOB NOT NULL) STRICT;\n"
 "CREATE UNIQUE INDEX executions_id ON executions (id);\n"
 "CREATE INDEX executions_at ON executions (at_us);\n"
@@ -78,9 +78,9 @@ const size_t schema_version_count = sizeof(schema_versions) / sizeof(schema_vers
 const struct schema_columns schema_tables[TABLE_COUNT] = {
 	[TABLE_STARTS] = { "starts", "at_us,version,durability,uid", 4, 0 },
 	[TABLE_EXECUTIONS] = { "executions",
-			       "id,at_us,start,caller,door,session,filename,preset,python,"
+			       "id,at_us,start,caller,door,session,filename,preset,template,python,"
 			       "code_bytes,code,code_object,policy_object",
-			       13, 1u << 11 | 1u << 12 },
+			       14, 1u << 12 | 1u << 13 },
 	[TABLE_VERDICTS] = { "verdicts",
 			     "execution,at_us,status,error,wall_us,cpu_us,memory_peak_bytes,"
 			     "processes_peak,written_bytes,events,samples_dropped,result,"

@@ -157,7 +157,7 @@ static int events_of(struct question *question, json_t *row)
 	return json_object_set_new(row, "events", events) < 0 ? -ENOMEM : r;
 }
 
-#define SHOW_FIRST 21 /* columns of list_columns */
+#define SHOW_FIRST 22 /* columns of list_columns */
 const char show_columns[] =
 	", e.policy_object, NULL, v.result, v.result_object, v.stdout, v.stdout_object,"
 	" v.stderr, v.stderr_object, v.stdout_bytes, v.stderr_bytes, v.written_bytes,"

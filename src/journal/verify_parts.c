@@ -110,8 +110,9 @@ int verify_signed(struct verify *v)
 	if (r == 0 && have && !follows(&before, &v->head))
 		r = finding(v, "head", 1, "it does not follow the last signed head");
 	if (r == 0 && !v->keys && !have)
-		note(v,
-		     "no head was signed yet: with the public key nothing can be checked");
+		return finding(
+			v, "signatures", 0,
+			"nothing is signed yet: with the public key nothing can be checked");
 	else if (r == 0 && !v->keys)
 		note(v,
 		     "with the public key, rows are checked up to the last signed head "
@@ -216,8 +217,8 @@ int verify_execution(struct verify *v, int64_t seq, const struct chain_value *va
 	}
 	v->verdict_of[v->execution_count] = 0;
 	v->start_of[v->execution_count++] = values[2].number;
-	r = name_object(v, TABLE_EXECUTIONS, seq, synced, &values[11]);
-	return r == 0 ? name_object(v, TABLE_EXECUTIONS, seq, synced, &values[12]) : r;
+	r = name_object(v, TABLE_EXECUTIONS, seq, synced, &values[12]);
+	return r == 0 ? name_object(v, TABLE_EXECUTIONS, seq, synced, &values[13]) : r;
 }
 
 static int64_t *verdict_of(struct verify *v, int64_t execution)

@@ -192,6 +192,7 @@ struct init_file {
 	uint64_t len;
 };
 #define COLLECT_CONTENTS 1u /* each file comes with a descriptor to read it by */
+#define COLLECT_ALL 4u      /* also those that came with a request and nobody wrote to */
 #define COLLECT_LIVE \
 	2u /* nothing is ended first: the look is at what may change meanwhile */
 enum found_kind { FOUND_FILE = 1, FOUND_END = 2 };

@@ -328,3 +328,97 @@ def test_sessions_are_recorded(place):
                           capture_output=True, text=True, check=True).stdout.split("\n")
     assert rows[:2] == [f"{session} created", f"{session} ended"]
     verify(place)
+
+
+def test_serve_keeps_one_by_default(place):
+    """In the directory that run and log take; none with --no-journal and `journal: false`."""
+    env = {**os.environ, "SANDBOX_JOURNAL": str(place / "j"), "XDG_CONFIG_HOME": str(place)}
+
+    def served(*options: str) -> dict:
+        before = os.environ.copy()
+        os.environ.update(env)
+        try:
+            server = Server.__new__(Server)
+            server.socket = str(place / "s")
+            server.process = subprocess.Popen([BINARY, "serve", "--socket", server.socket, *options],
+                                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                              stderr=subprocess.PIPE)
+            end = time.monotonic() + 20
+            while not os.path.exists(server.socket):
+                assert server.process.poll() is None and time.monotonic() < end
+                time.sleep(0.01)
+            try:
+                return server.post("1")
+            finally:
+                server.end()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    (place / "off.yaml").write_text("journal: false\n")
+    for options in (("--no-journal",), ("--config", str(place / "off.yaml"))):
+        assert served(*options)["recorded"] is False
+        assert not (place / "j").exists()
+    answer = served()
+    assert answer["recorded"] is True and set(statuses(place)) == {answer["id"]}
+    ran = run_command("serve", "--no-journal", "--journal", str(place / "j"))
+    assert ran.exit == 2 and "--no-journal" in ran.stderr
+
+
+def test_a_default_that_cannot_be_is_told(place):
+    (place / "file").write_text("")
+    env = {**os.environ, "SANDBOX_JOURNAL": str(place / "file")}
+    result = run_command("run", "--json", "-c", "1", env=env).result
+    assert result["status"] == "ok" and result["recorded"] is False
+    assert "file" in result["record_error"]
+
+
+def test_the_key_elsewhere(place):
+    """run, serve and log take it; without it nothing is verified, and no second one is made."""
+    first = run(place, "1")
+    key = place / "key"
+    os.rename(place / "j" / "journal.key", key)
+    assert run(place, "2")["recorded"] is False
+    assert not (place / "j" / "journal.key").exists()
+    second = run(place, "3", "--journal-key", str(key))
+    assert second["recorded"] is True
+    server = Server(place, "--journal-key", str(key))
+    try:
+        third = server.post("4")
+    finally:
+        server.end()
+    assert third["recorded"] is True
+    assert run_command("log", "verify", "--journal", str(place / "j")).exit == 125
+    ran = run_command("log", "verify", "--json", "--journal", str(place / "j"), "--journal-key", str(key))
+    assert ran.exit == 0 and json.loads(ran.stdout)["ok"]
+    ran = run_command("log", "list", "--json", "--journal", str(place / "j"), "--journal-key", str(key))
+    assert {json.loads(line)["id"] for line in ran.stdout.splitlines()} == {first["id"], second["id"], third["id"]}
+
+
+def test_public_key(place):
+    """Signed from the first commit on, and at each end: the right key says ok of all rows, a wrong one never."""
+    run(place, "1")
+    run(place, "2")
+    public = (place / "j" / "journal.pub").read_text().strip()
+    wrong = "".join("%x" % (int(c, 16) ^ 1) for c in public)
+    good = run_command("log", "verify", "--json", "--journal", str(place / "j"), "--public-key", public)
+    assert good.exit == 0 and json.loads(good.stdout)["signatures"] >= 2
+    bad = run_command("log", "verify", "--journal", str(place / "j"), "--public-key", wrong)
+    assert bad.exit == 1 and "not one of this public key" in bad.stdout
+
+
+def test_a_session_that_ends_with_its_server(place):
+    server = Server(place)
+    try:
+        connection = Unix(server.socket)
+        connection.request("POST", "/v1/sessions", "{}", {"Content-Type": "application/json"})
+        session = json.loads(connection.getresponse().read())["id"]
+        connection.close()
+        time.sleep(0.5)
+    finally:
+        server.end()
+    rows = subprocess.run(["/usr/bin/python3", "-c", "import sqlite3, sys\nfor r in sqlite3.connect(sys.argv[1]).execute("
+                           "'SELECT id, what FROM sessions ORDER BY seq'): print(*r)", str(place / "j" / "journal.db")],
+                          capture_output=True, text=True, check=True).stdout.split("\n")
+    assert rows[:2] == [f"{session} created", f"{session} ended"]
+    verify(place)

@@ -359,7 +359,7 @@ def test_many(tmp_path) -> None:
     policy, = db.execute("SELECT policy_object FROM executions").fetchone()
     db.execute("""WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
         INSERT INTO executions SELECT i, printf('%032x', i * 2654435761), at_us + i, start, caller, door, session,
-        filename, preset, python, code_bytes, code, code_object, policy_object, mac FROM n, executions
+        filename, preset, template, python, code_bytes, code, code_object, policy_object, mac FROM n, executions
         WHERE seq = 1""", (count,))
     db.execute("""INSERT INTO verdicts SELECT e.seq, e.seq, e.at_us + 5, CASE e.seq % 1000 WHEN 7 THEN 'memory'
         ELSE 'ok' END, v.error, v.wall_us, v.cpu_us, v.memory_peak_bytes, v.processes_peak, v.written_bytes, v.events,

@@ -313,12 +313,13 @@ def test_children_outlive_a_program_but_not_the_session(make):
 
 
 def test_restart(make):
-    session = make(max_execution_time=30)
+    session = make(max_execution_time=30, files={"given": "as it was"})
     session.run("import os\nx = 1\nos.makedirs('d')\nopen('d/kept', 'w').write('here')\nos.mkfifo('pipe')")
     assert session.post("restart")[0] == 200
     result = session.run("open('d/kept').read()")
     assert (result["result"], result["execution_count"]) == ("here", 1)
     assert session.run("x")["error"]["name"] == "NameError"
+    assert session.value("open('given').read()") == "as it was"
     later(0.3, session.post, "restart")
     assert session.run("while True: pass")["status"] == "killed"
     assert session.value("open('d/kept').read()") == "here"

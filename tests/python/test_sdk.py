@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import os
 import select
@@ -393,6 +394,7 @@ def test_logging(box: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_cleanup_ends_the_server(own_server: str) -> None:
+    gc.collect()  # of other tests
     server_module.shutdown()
     first, second = Sandbox(settings()), Sandbox(settings())
     assert first.execute("__result__ = 1") == 1
@@ -420,6 +422,7 @@ def test_sandboxes_in_a_row_share_the_server(own_server: str) -> None:
 
 
 def test_forgotten_sandboxes_let_the_server_go(own_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.collect()  # of other tests
     server_module.shutdown()
     monkeypatch.setattr(server_module, "_LINGER_S", 0.3)
     box = Sandbox(settings())

@@ -247,11 +247,45 @@ static void test_sessions(void **state)
 		settle();
 		assert_true(jobs[i].admitted);
 	}
+	/* Nor of the same caller. */
+	admission_done(&jobs[49].ticket);
+	assert_int_equal(ask_as(50, "a", ADMISSION_IN, 0, NULL), 0);
+	settle();
+	assert_true(jobs[50].admitted);
 	assert_false(jobs[2].admitted);
 	admission_done(&jobs[0].ticket);
 	settle();
 	assert_true(jobs[2].admitted);
 	assert_int_equal(described("sessions"), 1);
+}
+
+/* A program of a session is refused when it is accepted, or never; what it holds counts. */
+static void test_room(void **state)
+{
+	struct sbx_err err = { 0 };
+	size_t held = ADMISSION_WAITING_BYTES;
+
+	(void)state;
+	limit(1, 1, 0);
+	assert_int_equal(admission_room(admission, NULL), 0);
+	assert_int_equal(ask_as(0, "a", ADMISSION_RUN, MB, NULL), 1);
+	assert_int_equal(admission_room(admission, NULL), 0);
+	assert_int_equal(ask_as(1, "a", ADMISSION_IN, 0, NULL), 0);
+	assert_int_equal(admission_room(admission, &err), -EAGAIN);
+	assert_int_equal(err.stage, SBX_AT_BUSY);
+	assert_int_equal(ask_as(2, "b", ADMISSION_IN, 0, NULL), 0);
+	assert_int_equal(ask_as(3, "b", ADMISSION_RUN, MB, NULL), -EAGAIN);
+	assert_int_equal(admission_hold(admission, held, NULL), 0);
+	assert_int_equal(admission_hold(admission, 1, NULL), -EAGAIN);
+	assert_int_equal(admission_weigh(jobs[1].ticket, 1, NULL), -EAGAIN);
+	admission_drop(admission, &held);
+	assert_int_equal(held, 0);
+	assert_int_equal(admission_weigh(jobs[1].ticket, 1, NULL), 0);
+	limit(1, 0, 0);
+	assert_int_equal(admission_room(admission, NULL), -EAGAIN);
+	for (int i = 0; i < 3; i++)
+		admission_done(&jobs[i].ticket);
+	assert_int_equal(admission_room(admission, NULL), 0);
 }
 
 static void test_limits_change(void **state)
@@ -296,6 +330,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_large_one_has_its_turn, begin,
 						end),
 		cmocka_unit_test_setup_teardown(test_sessions, begin, end),
+		cmocka_unit_test_setup_teardown(test_room, begin, end),
 		cmocka_unit_test_setup_teardown(test_limits_change, begin, end),
 		cmocka_unit_test(test_suggestion),
 	};

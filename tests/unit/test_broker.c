@@ -311,15 +311,23 @@ static void test_what_is_not_in_the_table(void **state)
 		  true },
 	};
 
+	bool tried[BROKER_DROP + 1] = { false };
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
 		const struct attack *a = &attacks[i];
+
+		if (a->request.op <= BROKER_DROP)
+			tried[a->request.op] = true;
 
 		/* As an ordinary user what has the starter's uid is the engine's own. */
 		if (a->as_root_too || geteuid() == 0)
 			ends(a->what, &a->request, sizeof(a->request), a->socket, a->fd,
 			     a->fd >= 0);
 	}
+	/* broker_ops.c asserts that the table ends with BROKER_DROP. */
+	for (uint32_t op = BROKER_MAP_IDS; op <= BROKER_DROP; op++)
+		assert_true(tried[op]);
 }
 
 static void test_wrong_sizes(void **state)

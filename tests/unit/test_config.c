@@ -62,7 +62,7 @@ static void test_all_keys(void **state)
 		"sessions: {max: 3, idle_timeout: 60}\n"
 		"journal: {dir: /j, required: true, durability: full, key: /jk, keep_days: 7,\n"
 		"          keep_mb: 64, forward: [syslog]}\n"
-		"redact: [\"sk-*\"]\n"
+		"redact: [\"sk-live-*\"]\n"
 		"log_level: info\n"
 		"doors: [{name: e2b, address: \"127.0.0.1:49999\", open: true}]\n";
 	struct config c;
@@ -159,7 +159,9 @@ static void test_refusals(void **state)
 	       "admission.queue: expected a whole number from 0 to 65536, got -1");
 	refuse("admission: {queue: 1.5}\n", "got a number");
 	refuse("journal: {durability: some}\n", "expected \"normal\", \"full\"");
-	refuse("journal: {required: true}\n", "there is no journal.dir");
+	refuse("redact: [\"sk-*\"]\n", "4 before the first");
+	refuse("redact: [\"secret*a*b*c*d\"]\n", "three *");
+	refuse("journal: 3\n", "true or false");
 	refuse("log_level: loud\n", "line 1: log_level: expected");
 	refuse("doors: [{name: e2b, address: here}]\n",
 	       "doors: address: expected ADDRESS:PORT");
@@ -259,7 +261,7 @@ static void test_restart(void **state)
 	free(keys);
 	assert_int_equal(set(&b,
 			     "listen: [\"127.0.0.1:1\"]\njournal: {keep_days: 1}\n"
-			     "redact: [a]\nceilings: {max_processes: 99}\n"
+			     "redact: [abcd]\nceilings: {max_processes: 99}\n"
 			     "doors: [{name: e2b, address: \"127.0.0.1:2\"}]\n",
 			     NULL),
 			 0);

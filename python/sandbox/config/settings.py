@@ -6,12 +6,32 @@ Values are not checked here: the server does, for all its callers alike, and ref
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Mapping
 
-__all__ = ["DEFAULT_SETTINGS", "SandboxSettings"]
+__all__ = ["DEFAULT_SETTINGS", "PRESETS", "SandboxSettings"]
+
+_DATA: dict[str, Any] = {
+    "max_memory_mb": 1024,
+    "max_cpu_percent": 100,
+    "max_execution_time": 60,
+    "max_processes": 128,
+    "max_disk_mb": 512,
+    "max_open_files": 1024,
+    "allow_file_operations": True,
+    "allowed_modules": ["*"],
+    "preload": ["numpy?", "pandas?", "matplotlib?", "matplotlib.pyplot?"],
+}
+
+#: What each preset has other than the defaults; a test holds it to the C side's.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "strict": {},
+    "data": _DATA,
+    "open": {**_DATA, "network_access": True, "allow_subprocess": True},
+}
 
 
 @dataclass
@@ -58,6 +78,20 @@ class SandboxSettings:
     degraded: str = "refuse"
     #: Of the first version; accepted and ignored.
     check_interval: float = 0.1
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> SandboxSettings:
+        """The settings of a preset: ``strict``, ``data`` (numpy, pandas and matplotlib as far as they are installed,
+        every module, files in the working directory) or ``open`` (and the public network and other programs).
+
+        changes: fields that differ. Raises ValueError for another name, TypeError for a field that there is none of.
+
+        >>> SandboxSettings.preset("data", max_execution_time=10).max_memory_mb
+        1024
+        """
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
+        return cls(**{**copy.deepcopy(PRESETS[name]), **changes})
 
     def to_policy(self) -> dict[str, Any]:
         """The fields as a request carries them: paths as text, the ignored field left out."""

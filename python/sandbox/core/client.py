@@ -14,7 +14,7 @@ import urllib.parse
 import weakref
 from typing import Any, Iterator, Mapping
 
-from sandbox.exceptions import SandboxError
+from sandbox.exceptions import SandboxError, ServerGone, problem
 
 __all__ = ["Call", "Client", "ServerGone"]
 
@@ -22,13 +22,6 @@ _CONNECT_S = 10.0
 _IDLE_S = 30.0  # the server ends idle connections after 60 s
 _JSON = ("application/json", "application/problem+json")
 _IDLE_MAX = 32  # connections kept; more are made as needed and closed after use
-
-
-class ServerGone(SandboxError):
-    """No connection to the server, or it ended before it answered."""
-
-    #: The request was certainly not seen by a server: nobody listened.
-    unseen: bool = False
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -108,26 +101,44 @@ class Client:
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         _clients.add(self)
 
-    def post(self, path: str, body: Mapping[str, Any], call: Call | None = None) -> tuple[int, Any]:
-        """The status and the decoded JSON of the answer.
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None, call: Call | None = None
+    ) -> tuple[int, Any]:
+        """The status and the decoded JSON of the answer (None for an empty one). body: JSON, or bytes as they are.
 
-        Raises :class:`ServerGone`, and :class:`SandboxError` for a body or an answer that is no JSON.
+        A problem document with a ``Retry-After`` has it as ``retry_after``, in seconds. Raises :class:`ServerGone`,
+        and :class:`SandboxError` for a body or an answer that is no JSON.
         """
-        connection, response = self._send("POST", path, _encode(body), "application/json", call)
-        return self._finish(connection, response, call)
+        connection, response = self._send(method, path, body, "application/json", call)
+        text = self._read(connection, response, call)
+        if response.status == 204:
+            return 204, None
+        return response.status, self._decoded(response, text)
+
+    def post(self, path: str, body: Mapping[str, Any], call: Call | None = None) -> tuple[int, Any]:
+        return self.call("POST", path, body, call)
 
     def get(self, path: str) -> tuple[int, Any]:
-        connection, response = self._send("GET", path, None, "application/json", None)
-        return self._finish(connection, response, None)
+        return self.call("GET", path)
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
+    def download(self, path: str) -> bytes:
+        """A file. Raises what a problem document in its place stands for (:func:`sandbox.exceptions.problem`)."""
+        connection, response = self._send("GET", path, None, "*/*", None)
+        data = self._read(connection, response, None)
+        if response.status != 200:
+            raise problem(response.status, self._decoded(response, data))
+        return data
+
+    def stream(
+        self, path: str, body: Mapping[str, Any], call: Call | None = None
+    ) -> Iterator[tuple[int, Any]]:
         """The status with each line of an NDJSON answer, or once with a plain one.
 
         Closing the iterator before its end ends the connection, and with it the program.
         """
-        connection, response = self._send("POST", path, _encode(body), "application/x-ndjson", None)
+        connection, response = self._send("POST", path, body, "application/x-ndjson", call)
         if response.getheader("Content-Type", "") != "application/x-ndjson":
-            yield self._finish(connection, response, None)
+            yield response.status, self._decoded(response, self._read(connection, response, call))
             return
         whole = False
         try:
@@ -139,8 +150,10 @@ class Client:
                 if not line:
                     break
                 yield response.status, _decode(line)
-            whole = True
+            whole = call is None or not call.given_up
         finally:
+            if call is not None:
+                call.attach(None)
             if whole:
                 self._put_back(connection, response)
             else:
@@ -154,11 +167,16 @@ class Client:
             connection.close()
 
     def _send(
-        self, method: str, path: str, body: bytes | None, accept: str, call: Call | None
+        self, method: str, path: str, body: Mapping[str, Any] | bytes | None, accept: str, call: Call | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         headers = {"Accept": accept, **self._headers}
-        if body is not None:
+        data: bytes | None = None
+        if isinstance(body, bytes):
+            headers["Content-Type"] = "application/octet-stream"
+            data = body
+        elif body is not None:
             headers["Content-Type"] = "application/json"
+            data = _encode(body)
         connection = self._take()
         try:
             if connection.sock is None:
@@ -166,7 +184,7 @@ class Client:
             if call is not None:
                 call.attach(connection)
             try:
-                connection.request(method, path, body, headers)
+                connection.request(method, path, data, headers)
             except (BrokenPipeError, ConnectionResetError):
                 # A body that is refused early: the answer is there to be read.
                 if connection.sock is None:
@@ -182,9 +200,10 @@ class Client:
                 raise gone from exc
             raise
 
-    def _finish(
+    def _read(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, call: Call | None
-    ) -> tuple[int, Any]:
+    ) -> bytes:
+        """The whole body; the connection goes back to the others."""
         try:
             text = response.read()
         except BaseException as exc:
@@ -199,9 +218,17 @@ class Client:
             self._put_back(connection, response)
         else:
             connection.close()
-        if response.getheader("Content-Type", "").partition(";")[0].strip() not in _JSON:
+        return text
+
+    def _decoded(self, response: http.client.HTTPResponse, text: bytes) -> Any:
+        kind = response.getheader("Content-Type", "").partition(";")[0].strip()
+        if kind not in _JSON:
             raise SandboxError(f"the server at {self.url} answered {response.status} and no JSON")
-        return response.status, _decode(text)
+        answer = _decode(text)
+        after = response.getheader("Retry-After", "")
+        if isinstance(answer, dict) and "name" in answer and after.isascii() and after.isdigit():
+            answer["retry_after"] = float(after)
+        return answer
 
     def _take(self) -> http.client.HTTPConnection:
         while True:
@@ -245,7 +272,8 @@ def _after_fork() -> None:
         client._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _parse(url: str) -> tuple[str, str, int | None]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping
 
@@ -32,6 +33,14 @@ def _whole(value: Any) -> int:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _words(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -184,10 +193,34 @@ class Result:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     #: Index in ``displays`` of the value of the last expression, or None.
     result_display: int | None = None
+    #: Id of the session, None for a program in a jail of its own.
+    session: str | None = None
+    #: How many programs the session has run, this one included.
+    execution_count: int | None = None
+    #: Why the session ended with this program, in words; None: it goes on.
+    session_ended: str | None = None
+    #: Whether the journal has it.
+    recorded: bool = False
 
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    def show(self) -> None:
+        """Shows it to a person: output and displays in a notebook, their text elsewhere."""
+        sys.stdout.write(self.stdout)
+        sys.stderr.write(self.stderr)
+        notebook = sys.modules.get("IPython.display")
+        for item in self.displays:
+            if notebook is not None:
+                notebook.display(item)
+            elif item.text:
+                print(item.text)
+        if self.error is not None:
+            sys.stderr.write(self.error.traceback or f"{self.error.name}: {self.error.value}\n")
+
+    def _ipython_display_(self) -> None:
+        self.show()
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Result:
@@ -195,15 +228,13 @@ class Result:
         truncated = _mapping(raw.get("truncated"))
         usage = _mapping(raw.get("usage"))
         error = raw.get("error")
-        shown = raw.get("result_repr")
-        source = raw.get("result_source")
         place = raw.get("result_display")
         return cls(
             id=_text(raw.get("id")),
             status=_text(raw.get("status")) or "fault",
             result=decode(raw.get("result")),
-            result_repr=shown if isinstance(shown, str) else None,
-            result_source=source if isinstance(source, str) else None,
+            result_repr=_words(raw.get("result_repr")),
+            result_source=_words(raw.get("result_source")),
             stdout=_text(raw.get("stdout")),
             stderr=_text(raw.get("stderr")),
             truncated=Truncated(_whole(truncated.get("stdout")), _whole(truncated.get("stderr"))),
@@ -225,7 +256,11 @@ class Result:
             policy=_mapping(raw.get("policy")),
             template=raw.get("template"),
             raw=raw,
-            result_display=place if isinstance(place, int) and not isinstance(place, bool) else None,
+            result_display=_count(place),
+            session=_words(raw.get("session")),
+            execution_count=_count(raw.get("execution_count")),
+            session_ended=_words(raw.get("session_ended")),
+            recorded=raw.get("recorded") is True,
         )
 
 

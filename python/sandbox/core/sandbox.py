@@ -3,38 +3,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import copy
-import logging
 import os
+import sys
 import threading
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Mapping
+from urllib.parse import quote
 
 from sandbox.config.settings import DEFAULT_SETTINGS, SandboxSettings
-from sandbox.core.client import Call, Client, ServerGone
-from sandbox.core.result import LIMITS, Display, Result
+from sandbox.core.client import Call, Client
+from sandbox.core.programs import EXECUTIONS, Files, Programs
+from sandbox.core.result import LIMITS, Result
 from sandbox.core.server import Lease
-from sandbox.exceptions import ResourceLimitExceeded, SandboxError, SecurityError
+from sandbox.core.session import Session
+from sandbox.exceptions import SandboxError, ServerGone
 
 __all__ = ["Sandbox"]
 
-_T = TypeVar("_T")
-_EXECUTIONS = "/v1/executions"
 
-_log = logging.getLogger("sandbox")
-_log.addHandler(logging.NullHandler())
-
-
-class Sandbox:
+class Sandbox(Programs):
     """Runs programs, each in a fresh jail, under one set of settings.
 
     Threads may share one. Programs run on a private server that all sandboxes of a process share and that ends with
-    it, or on the one that the environment names: ``SANDBOX_URL`` (``unix:PATH``, ``http://host:port``) with
-    ``SANDBOX_TOKEN``.
+    it, or on the one that the environment names: ``SANDBOX_URL`` (``unix:PATH``, ``http://host:port``,
+    ``https://host:port``; certificates as OpenSSL finds them, ``SSL_CERT_FILE``) with ``SANDBOX_TOKEN``.
+
+    >>> from sandbox import Sandbox, SandboxSettings
+    >>> box = Sandbox(SandboxSettings(max_memory_mb=50, allowed_modules=["json"]))
+    >>> box.execute("import json; __result__ = json.loads('[1, 2]')")
+    [1, 2]
     """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Sandbox:
+        """On other systems than Linux, and where ``SANDBOX_URL`` names no server, one whose server is in a container."""
+        if cls is Sandbox and not sys.platform.startswith("linux") and not os.environ.get("SANDBOX_URL"):
+            from sandbox.docker.manager import DockerSandbox
+
+            cls = DockerSandbox
+        return super().__new__(cls)
 
     def __init__(self, settings: SandboxSettings | None = None, enable_logging: bool = True) -> None:
         """settings: the defaults if None. enable_logging: record every program in the journal of this user
@@ -44,7 +52,7 @@ class Sandbox:
         Nothing is started yet. Raises :class:`SandboxError` for a malformed ``SANDBOX_URL``.
         """
         self.settings = copy.deepcopy(DEFAULT_SETTINGS) if settings is None else settings
-        self.enable_logging = enable_logging
+        self.enable_logging = self._enable_logging = enable_logging
         self._within_limits = True
         url = os.environ.get("SANDBOX_URL")
         self._remote = Client(url, os.environ.get("SANDBOX_TOKEN")) if url else None
@@ -52,56 +60,35 @@ class Sandbox:
         self._lock = threading.Lock()
         self._detach: Callable[[], object] | None = None
 
-    # running
+    # sessions and files
 
-    def execute(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Any:
-        """Runs the program and returns the value of ``__result__``, None if it set none.
+    def session(
+        self, name: str | None = None, *, files: Files | None = None, idle_timeout: int | None = None
+    ) -> Session:
+        """A jail in which programs run one after the other and keep their state, under the settings of now.
 
-        files: name (a plain relative path) to contents, put into the program's working directory ``/work``.
+        name: letters, digits, ``.``, ``_`` and ``-``, 64 at most. A session of this caller that has the name already
+        is gone on with, if its settings are the same (else :class:`SandboxError`, name ``SessionExists``); so other
+        processes can share one on the server that ``SANDBOX_URL`` names. files: as of :meth:`execute`, put there at
+        its beginning. idle_timeout: seconds without use after which it ends; by default the server's (an hour).
 
-        Raises :class:`ResourceLimitExceeded` where a limit ended it, :class:`SecurityError` where the exception of
-        a denied operation did, :class:`SandboxError` for anything else that it raised, and for a program that could
-        not be run; ``.result`` has all that is known.
+        Use it as a context manager, or :meth:`~Session.close` it. Nothing is started before its first use.
         """
-        return _value(self.run(code, files))
+        return Session(self, name, files, idle_timeout)
 
-    def run(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Result:
-        """Runs the program and returns everything about it, whatever its verdict. files: as :meth:`execute`.
+    def file(self, execution: Result | str, path: str) -> bytes:
+        """The contents of a file that a program left in ``/work`` (``Result.files``), out of the journal.
 
-        Raises :class:`SandboxError` only where none was formed: the request was refused, or no server is there.
+        Raises :class:`NotFoundError` where there is none, and where nothing is recorded (``enable_logging=False``).
+
+        >>> from sandbox import Sandbox, SandboxSettings
+        >>> box = Sandbox(SandboxSettings(allow_file_operations=True))
+        >>> result = box.run("open('a.txt', 'w').write('hello')")
+        >>> [item["path"] for item in result.files], box.file(result, "a.txt")
+        (['a.txt'], b'hello')
         """
-        return self._run(self._request(code, files), None)
-
-    async def execute_async(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Any:
-        """:meth:`execute` without blocking the event loop. Cancelling the task stops the program."""
-        request = self._request(code, files)
-        call = Call()
-        try:
-            return _value(await _in_thread(lambda: self._run(request, call)))
-        except asyncio.CancelledError:
-            call.give_up()
-            raise
-
-    async def run_async(self, code: str, files: Mapping[str, str | bytes] | None = None) -> Result:
-        """:meth:`run` without blocking the event loop. Cancelling the task stops the program."""
-        request = self._request(code, files)
-        call = Call()
-        try:
-            return await _in_thread(lambda: self._run(request, call))
-        except asyncio.CancelledError:
-            call.give_up()
-            raise
-
-    def stream(
-        self, code: str, files: Mapping[str, str | bytes] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Yields what happens, as it happens; closing the iterator stops the program.
-
-        Objects by their ``type``: ``start`` (``id``), ``stdout`` and ``stderr`` (``text``), ``display`` (``bundle``: a
-        :class:`Display`), ``event`` and ``sample`` (members as in the result), and at last ``result``, whose ``result`` is a :class:`Result`. Raises as
-        :meth:`run` does.
-        """
-        return self._stream(self._request(code, files))
+        found = execution.id if isinstance(execution, Result) else execution
+        return self._client().download(f"{EXECUTIONS}/{quote(found, safe='')}/files/{quote(path)}")
 
     # settings
 
@@ -177,12 +164,8 @@ class Sandbox:
             lease = self._lease
         return lease.client()
 
-    def _request(self, code: str, files: Mapping[str, str | bytes] | None = None) -> dict[str, Any]:
-        if not isinstance(code, str):
-            raise TypeError(f"code has to be str, not {type(code).__name__}")
-        request: dict[str, Any] = {"code": code, "policy": self.settings.to_policy()}
-        if files:
-            request["files"] = {name: _file(name, data) for name, data in files.items()}
+    def _target(self) -> Mapping[str, Any]:
+        request: dict[str, Any] = {"policy": self.settings.to_policy()}
         if self._remote is None or self._remote.local:
             try:
                 request["cwd"] = os.getcwd()
@@ -190,131 +173,26 @@ class Sandbox:
                 pass  # it was removed: relative paths are then refused, absolute ones are not
         return request
 
-    def _run(self, request: dict[str, Any], call: Call | None) -> Result:
+    def _post(self, path: str, body: Mapping[str, Any], call: Call | None) -> tuple[int, Any]:
         client = self._client()
         try:
-            status, answer = client.post(_EXECUTIONS, request, call)
+            return client.post(path, body, call)
         except ServerGone as exc:
             # A private server that was killed stops listening a moment before it is seen to have ended.
             if not exc.unseen or self._lease is None or not self._lease.await_end(client):
-                raise self._gone(exc) from exc
+                raise self._explained(exc) from exc
             try:
-                status, answer = self._client().post(_EXECUTIONS, request, call)
+                return self._client().post(path, body, call)
             except ServerGone as again:
-                raise self._gone(again) from again
-        return self._result(status, answer)
+                raise self._explained(again) from again
 
-    def _stream(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        try:
-            for status, item in self._client().stream(_EXECUTIONS, request):
-                if status != 200 or not isinstance(item, dict) or item.get("type", "error") == "error":
-                    # The request was refused: a plain answer, or the line of a stream that had begun.
-                    yield {"type": "result", "result": self._result(status, item)}
-                elif item["type"] == "result":
-                    yield {"type": "result", "result": self._result(status, item.get("result"))}
-                elif item["type"] == "display":
-                    bundle = item.get("bundle")
-                    yield {"type": "display", "bundle": Display(bundle if isinstance(bundle, dict) else {})}
-                else:
-                    yield item
-        except ServerGone as exc:
-            raise self._gone(exc) from exc
-
-    def _gone(self, exc: ServerGone) -> SandboxError:
+    def _explained(self, exc: SandboxError) -> SandboxError:
         lease = self._lease
-        return SandboxError(f"{exc}{lease.last_words() if lease is not None else ''}", name="ServerGone")
+        if not isinstance(exc, ServerGone) or lease is None:
+            return exc
+        said = ServerGone(f"{exc}{lease.last_words()}", name="ServerGone")
+        said.unseen = exc.unseen
+        return said
 
-    def _result(self, status: int, answer: Any) -> Result:
-        if isinstance(answer, dict) and isinstance(answer.get("status"), str):
-            result = Result.from_json(answer)
-            self._within_limits = result.status not in LIMITS
-            self._tell(result)
-            return result
-        # A problem document (RFC 9457), by itself or as the last line of a stream.
-        error = answer.get("error", answer) if isinstance(answer, dict) else None
-        if not isinstance(error, dict) or not isinstance(error.get("name"), str):
-            raise SandboxError(f"the server answered {status} and no result")
-        name, field = error.get("name"), error.get("field")
-        raise SandboxError(
-            str(error.get("detail") or name or status),
-            name=name if isinstance(name, str) else None,
-            field=field if isinstance(field, str) else None,
-        )
-
-    def _tell(self, result: Result) -> None:
-        if self.enable_logging and _log.isEnabledFor(logging.INFO):
-            usage = result.usage
-            _log.info(
-                "execution %s: %s, %.0f ms, %.0f ms of CPU, %d bytes, %d events",
-                result.id,
-                result.status,
-                usage.wall_ms,
-                usage.cpu_ms,
-                usage.memory_peak_bytes,
-                len(result.events),
-            )
-
-
-def _file(name: str, data: str | bytes) -> str | dict[str, str]:
-    if isinstance(data, str):
-        return data
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return {"base64": base64.b64encode(data).decode("ascii")}
-    raise TypeError(f"the contents of {name!r} have to be str or bytes, not {type(data).__name__}")
-
-
-def _value(result: Result) -> Any:
-    if result.status == "ok":
-        return result.result if result.result_source == "__result__" else None
-    message = _message(result)
-    if result.status in LIMITS:
-        raise ResourceLimitExceeded(message, result)
-    name = result.error.name if result.error is not None else None
-    if result.status == "denied":
-        raise SecurityError(message, result, name=name)
-    raise SandboxError(message, result, name=name)
-
-
-def _message(result: Result) -> str:
-    error = result.error
-    said = ": ".join(part for part in (error.name, error.value) if part) if error is not None else ""
-    limit = LIMITS.get(result.status)
-    if limit is not None:
-        if error is not None and limit in error.value:
-            return error.value
-        return f"{limit} was exceeded: {said}" if said else f"{limit} was exceeded"
-    if said and error is not None and error.line is not None:
-        said += f" (line {error.line})"
-    remedy = result.events[-1].remedy if result.status == "denied" and result.events else ""
-    if remedy and remedy not in said:
-        said += f"; to allow it: {remedy}"
-    return said or f"the program ended with {result.status}"
-
-
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    """A thread for each call: an executor's few would make programs wait for each other."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(value: _T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)  # type: ignore[arg-type]
-
-    def main() -> None:
-        value: _T | None = None
-        error: BaseException | None = None
-        try:
-            value = work()
-        except BaseException as exc:
-            error = exc
-        try:
-            loop.call_soon_threadsafe(settle, value, error)
-        except RuntimeError:
-            pass  # the loop was closed: nobody waits
-
-    threading.Thread(target=main, name="sandbox", daemon=True).start()
-    return await future
+    def _noted(self, result: Result) -> None:
+        self._within_limits = result.status not in LIMITS

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import atexit
 import collections
-import fcntl
 import logging
 import os
 import queue
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +29,9 @@ from typing import IO
 
 from sandbox.core.client import Client, ServerGone
 from sandbox.exceptions import SandboxError
+
+if sys.platform != "win32":  # where Sandbox takes a container, and nothing here is called
+    import fcntl
 
 __all__ = ["Lease", "find_binary", "journal_directory", "shutdown"]
 
@@ -89,7 +92,7 @@ class _Server:
         try:
             self.process = subprocess.Popen(
                 [binary, "serve", "--socket", path, "--exit-with-stdin",
-                 *([] if journal is None else ["--journal", journal])],
+                 *(["--no-journal"] if journal is None else ["--journal", journal])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -395,5 +398,6 @@ def _after_fork() -> None:
             server.disown()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 atexit.register(shutdown)

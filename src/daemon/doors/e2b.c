@@ -532,7 +532,9 @@ static void answer_sandbox(struct exchange *ex, int status, const char *id,
 	const char *token = NULL;
 
 	/* What the client is to send with everything else: what it has just sent. */
-	for (size_t i = 0; ex->known && ex->caller.confined && token_headers[i] && !token;
+	for (size_t i = 0;
+	     ex->known && ex->connection && ex->connection->listener->rules.tcp &&
+	     token_headers[i] && !token;
 	     i++)
 		token = exchange_request_header(ex, token_headers[i]);
 	if (ex->connection && ex->connection->listener->rules.open)
