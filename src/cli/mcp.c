@@ -35,6 +35,7 @@ struct mcp {
 	char *cwd;
 	char *grants[POLICY_GRANTS_MAX];
 	size_t grant_count;
+	bool no_journal;
 };
 
 static const char *const option_names[] = {
@@ -59,13 +60,15 @@ static int parse(struct mcp *mcp, int argc, char **argv)
 			r = cli_value(argc, argv, &i, options[j].name, options[j].value);
 		if (r < 0)
 			return EXIT_WRONG_USAGE;
-		if (r == 0)
+		if (r == 0 && strcmp(argv[i], "--no-journal") == 0)
+			mcp->no_journal = true;
+		else if (r == 0)
 			return cli_unknown("mcp", argv[i], option_names);
 	}
-	if (mcp->socket && (mcp->journal || mcp->config))
+	if (mcp->socket && (mcp->journal || mcp->config || mcp->no_journal))
 		return cli_fail(
 			EXIT_WRONG_USAGE,
-			"mcp: --journal and --config are for a server of its own, "
+			"mcp: --journal, --no-journal and --config are for a server of its own, "
 			"not for the one at --socket");
 	mcp->preset = mcp->policy.preset;
 	if (!mcp->policy.preset)
@@ -208,6 +211,8 @@ static void serve(const struct mcp *mcp, int listen_fd, int life)
 		args[n++] = "--journal";
 		args[n++] = mcp->journal;
 	}
+	if (mcp->no_journal)
+		args[n++] = "--no-journal";
 	if (mcp->config) {
 		args[n++] = "--config";
 		args[n++] = mcp->config;
