@@ -94,12 +94,12 @@ static const struct verb {
 	  "second one ends everything at once. It takes over sockets of systemd, and tells it how it is.\n" },
 	{ "mcp", cli_mcp, "Model Context Protocol on standard input and output",
 	  "usage: sandbox mcp [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--template NAME]\n"
-	  "                   [--journal DIR] [--config FILE] | [--socket PATH]\n"
+	  "                   [--journal DIR | --no-journal] [--config FILE] | [--socket PATH]\n"
 	  "\n"
 	  "For Claude, Codex, Open Interpreter and whatever else starts a tool server: see docs/mcp.md. Programs\n"
 	  "run under the preset `data` unless told otherwise; a model cannot change that.\n"
 	  "\n"
-	  "  --journal DIR     record every run there\n"
+	  "  --journal DIR     record every run there, and not where `sandbox run` does; --no-journal: nowhere\n"
 	  "  --config FILE     the configuration, as of `sandbox serve`\n"
 	  "  --socket PATH     the server that listens there, in place of one of its own\n"
 	  "\n"

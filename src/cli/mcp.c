@@ -38,10 +38,10 @@ struct mcp {
 	bool no_journal;
 };
 
-static const char *const option_names[] = {
-	CLI_POLICY_OPTIONS, "--template", "--socket", "--journal",
-	"--config",         "--help",     NULL
-};
+static const char *const option_names[] = { CLI_POLICY_OPTIONS, "--template",
+					    "--socket",         "--journal",
+					    "--config",         "--no-journal",
+					    "--help",           NULL };
 
 static int parse(struct mcp *mcp, int argc, char **argv)
 {

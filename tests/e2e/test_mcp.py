@@ -91,7 +91,7 @@ def mcp(*args: str, **popen: object):
 
 @pytest.fixture(scope="module")
 def shared():
-    with mcp() as one:
+    with mcp("--no-journal") as one:
         yield one
 
 
