@@ -16,6 +16,7 @@
 int cli_run(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 int cli_log(int argc, char **argv);
+int cli_mcp(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_policy(int argc, char **argv);
 int cli_policy_suggest(int argc, char **argv); /* suggest.c */

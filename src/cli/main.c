@@ -19,6 +19,7 @@
 #include "daemon/broker.h"
 #include "daemon/engine_main.h"
 #include "lib/internal.h"
+#include "mcp/mcp.h"
 
 const char sandbox_command = 1;
 
@@ -92,11 +93,24 @@ static const struct verb {
 	  "  --python PATH       an interpreter that any caller may name, although not everybody may read it\n"
 	  "                      (started as root)\n"
 	  "  --exit-with-stdin   end at once when standard input does\n"
+	  "  --handed-only       listen on nothing but sockets that were handed over (LISTEN_FDS)\n"
 	  "  --idle-exit S       end when for so long there was no session and no program\n"
 	  "\n"
 	  "Prints `listening on unix:PATH` and `listening on http://ADDR:PORT` on standard error when ready. SIGHUP\n"
 	  "reads the configuration again. SIGINT or SIGTERM: nothing new is accepted, what runs is finished; a\n"
 	  "second one ends everything at once. It takes over sockets of systemd, and tells it how it is.\n" },
+	{ "mcp", cli_mcp, "Model Context Protocol on standard input and output",
+	  "usage: sandbox mcp [--preset NAME] [--policy FILE] [--set KEY=VALUE]... [--template NAME]\n"
+	  "                   [--journal DIR | --no-journal] [--config FILE] | [--socket PATH]\n"
+	  "\n"
+	  "For Claude, Codex, Open Interpreter and whatever else starts a tool server: see docs/mcp.md. Programs\n"
+	  "run under the preset `data` unless told otherwise; a model cannot change that.\n"
+	  "\n"
+	  "  --journal DIR     record every run there, and not where `sandbox run` does; --no-journal: nowhere\n"
+	  "  --config FILE     the configuration, as of `sandbox serve`\n"
+	  "  --socket PATH     the server that listens there, in place of one of its own\n"
+	  "\n"
+	  "Ends when standard input has ended and all is answered.\n" },
 	{ "log", cli_log, "look into the security journal",
 	  "usage: sandbox log list    [FILTER]... [--limit N] [--reverse] [--before SEQ | --after SEQ]\n"
 	  "       sandbox log show ID\n"
@@ -454,6 +468,9 @@ static int dispatch(int argc, char **argv)
 	return verb->run(argc - 1, argv + 1);
 }
 
+/* What stands on the engine's own interface, which knows nothing of it. */
+static const struct route_table *const more[] = { &mcp_table, NULL };
+
 int main(int argc, char **argv)
 {
 	bool role = argc == 2 || (argc == 3 && strcmp(argv[2], ROLE_READER) == 0);
@@ -462,7 +479,7 @@ int main(int argc, char **argv)
 	if (role && strcmp(argv[1], "--role=broker") == 0)
 		return broker_main(argc, argv);
 	if (role && strcmp(argv[1], "--role=engine") == 0)
-		return engine_main(argc, argv);
+		return engine_main(argc, argv, more);
 	if (standard_descriptors() < 0)
 		return EXIT_OUR_FAULT;
 	code = dispatch(argc, argv);

@@ -30,14 +30,25 @@
 #define DEFAULT_ADDRESS "127.0.0.1:5000"
 #define SECONDS_MAX 86400
 
-static const char *const option_names[] = {
-	"--listen",     "--socket",          "--socket-group",
-	"--config",     "--journal",         "--token-file",
-	"--tls-key",    "--tls-certificate", "--insecure",
-	"--door",       "--door-open",       "--grace",
-	"--no-journal", "--idle-exit",       "--journal-key",
-	"--help",       "--exit-with-stdin", NULL
-};
+static const char *const option_names[] = { "--listen",
+					    "--socket",
+					    "--socket-group",
+					    "--config",
+					    "--journal",
+					    "--token-file",
+					    "--tls-key",
+					    "--tls-certificate",
+					    "--insecure",
+					    "--door",
+					    "--door-open",
+					    "--grace",
+					    "--no-journal",
+					    "--idle-exit",
+					    "--journal-key",
+					    "--help",
+					    "--exit-with-stdin",
+					    "--handed-only",
+					    NULL };
 
 /* ---- options ---- */
 
@@ -185,6 +196,8 @@ static int parse(struct serve *serve, int argc, char **argv)
 			open = true;
 		else if (strcmp(argv[i], "--exit-with-stdin") == 0)
 			serve->with_stdin = true;
+		else if (strcmp(argv[i], "--handed-only") == 0)
+			serve->handed_only = true;
 		else if (strcmp(argv[i], "--no-journal") == 0)
 			serve->no_journal = true;
 		else
@@ -488,9 +501,9 @@ int cli_serve(int argc, char **argv)
 		code = serve_configure(&serve);
 	if (code == 0)
 		code = open_journal(&serve);
-	if (code == 0)
+	if (code == 0 && !serve.handed_only)
 		code = open_unix(&serve);
-	if (code == 0)
+	if (code == 0 && !serve.handed_only)
 		code = open_tcp(&serve);
 	if (code == 0)
 		code = check_exposed(&serve);

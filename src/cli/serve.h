@@ -14,6 +14,7 @@ struct serve {
 	json_t *pythons; /* of --python */
 	const char *config, *token_file;
 	bool insecure, with_stdin, no_journal;
+	bool handed_only; /* no socket but those handed over, whatever the file says */
 	uint32_t grace_ms;
 	uint32_t idle_exit_ms; /* unused for so long it ends; 0: it stays */
 	/* what they came to */

@@ -50,7 +50,21 @@ struct api_owner {
 int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
 		     const struct api_owner *owner, struct session **ret,
 		     struct sbx_err *err);
+
+/* ---- for doors that answer in words of their own ---- */
+
+struct session *api_session_find(const struct exchange *ex, const char *id); /* or NULL */
+/* For this caller, of the body of POST /v1/sessions. defaults: as of api_request_over(), or
+ * NULL. 0 or -errno, err filled. */
+int api_session_of(struct exchange *ex, const json_t *object,
+		   const struct sbx_policy *defaults, struct session **ret,
+		   struct sbx_err *err);
 /* session_restart(), which the journal hears of. */
 int api_session_restart(struct session *session, struct sbx_err *err);
+json_t *api_session_list(
+	struct exchange *ex); /* this caller's, described; new reference */
+/* Without a journal: what goes on and the last results. New reference or NULL. */
+json_t *api_remembered(const struct exchange *ex, const char *status, size_t limit);
+json_t *api_remembered_one(const struct exchange *ex, const char *id);
 
 #endif

@@ -224,6 +224,17 @@ static int list_executions(struct exchange *ex, struct sbx_err *err)
 	return 0;
 }
 
+json_t *api_remembered(const struct exchange *ex, const char *status, size_t limit)
+{
+	return ex->http ? runs_list(ex->http->runs, whose(ex), status, NULL, limit)
+			: NULL;
+}
+
+json_t *api_remembered_one(const struct exchange *ex, const char *id)
+{
+	return ex->http ? runs_describe(ex->http->runs, id, whose(ex)) : NULL;
+}
+
 /* What goes on is at hand; what has ended is the journal's, or, without one, what is
  * remembered. */
 static bool from_journal(struct exchange *ex)

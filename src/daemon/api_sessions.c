@@ -4,6 +4,7 @@
  * Process: the engine. Trusts: nothing in a body.
  * Invariants: a caller sees its own sessions only, unless it sees everybody's. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,11 +74,18 @@ static void not_found(struct exchange *ex, const char *field)
 			    "there is no session with this id");
 }
 
-struct session *api_session(struct exchange *ex, const char *id, const char *field)
+struct session *api_session_find(const struct exchange *ex, const char *id)
 {
 	struct session *session = engine_session(exchange_engine(ex), id);
 
-	if (session && may_see(ex, session))
+	return session && may_see(ex, session) ? session : NULL;
+}
+
+struct session *api_session(struct exchange *ex, const char *id, const char *field)
+{
+	struct session *session = api_session_find(ex, id);
+
+	if (session)
 		return session;
 	not_found(ex, field);
 	return NULL;
@@ -141,10 +149,13 @@ static int check_keys(const json_t *body, struct wanted *wanted, struct sbx_err 
 	return 0;
 }
 
-static int take_body(struct exchange *ex, struct wanted *wanted, struct sbx_err *err)
+/* defaults: NULL: the configuration's. */
+static int take_body(struct exchange *ex, const json_t *object,
+		     const struct sbx_policy *defaults, struct wanted *wanted,
+		     struct sbx_err *err)
 {
-	json_t *body = json_copy(exchange_body(ex));
-	int r = body ? check_keys(exchange_body(ex), wanted, err)
+	json_t *body = json_copy((json_t *)(uintptr_t)object);
+	int r = body ? check_keys(object, wanted, err)
 		     : err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 
 	(void)json_object_del(body, "idle_timeout");
@@ -152,7 +163,8 @@ static int take_body(struct exchange *ex, struct wanted *wanted, struct sbx_err 
 	if (r == 0 && json_object_set_new(body, "code", json_string("")) < 0)
 		r = err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	if (r == 0)
-		r = api_request_of(ex, body, &wanted->request, err);
+		r = defaults ? api_request_over(ex, body, defaults, &wanted->request, err)
+			     : api_request_of(ex, body, &wanted->request, err);
 	json_decref(body);
 	return r;
 }
@@ -205,6 +217,21 @@ int api_session_restart(struct session *session, struct sbx_err *err)
 
 	if (r == 0)
 		record(session, "restarted");
+	return r;
+}
+
+int api_session_of(struct exchange *ex, const json_t *object,
+		   const struct sbx_policy *defaults, struct session **ret,
+		   struct sbx_err *err)
+{
+	const struct api_owner whose = { .door = NULL };
+	struct wanted wanted = { 0 };
+	int r = take_body(ex, object, defaults, &wanted, err);
+
+	if (r < 0)
+		return r;
+	r = api_session_make(ex, &wanted.request, wanted.idle_s, &whose, ret, err);
+	request_clear(&wanted.request);
 	return r;
 }
 
@@ -279,7 +306,7 @@ static int post_session(struct exchange *ex, struct sbx_err *err)
 	struct wanted wanted = { 0 };
 	struct session *session = NULL;
 	char location[80];
-	int r = take_body(ex, &wanted, err);
+	int r = take_body(ex, exchange_body(ex), NULL, &wanted, err);
 
 	if (r < 0)
 		return r;
@@ -319,13 +346,19 @@ static void list_one(void *arg, struct session *session)
 		(void)json_array_append_new(listing->list, describe(session));
 }
 
-static int list_sessions(struct exchange *ex, struct sbx_err *err)
+json_t *api_session_list(struct exchange *ex)
 {
 	struct listing listing = { ex, json_array() };
 
-	(void)err;
 	engine_sessions(exchange_engine(ex), list_one, &listing);
-	exchange_json(ex, MHD_HTTP_OK, json_pack("{s:o}", "sessions", listing.list));
+	return listing.list;
+}
+
+static int list_sessions(struct exchange *ex, struct sbx_err *err)
+{
+	(void)err;
+	exchange_json(ex, MHD_HTTP_OK,
+		      json_pack("{s:o}", "sessions", api_session_list(ex)));
 	return 0;
 }
 

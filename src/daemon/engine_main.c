@@ -97,7 +97,7 @@ static int read_journal(struct sbx_err *err)
 	return r;
 }
 
-static int serve(struct sbx_err *err)
+static int serve(const struct route_table *const *more, struct sbx_err *err)
 {
 	struct service *service = NULL;
 	struct engine *engine = NULL;
@@ -112,7 +112,7 @@ static int serve(struct sbx_err *err)
 	if (r == 0)
 		r = lock_in(err);
 	if (r == 0)
-		r = service_new(engine, &service, err);
+		r = service_new(engine, more, &service, err);
 	if (r == 0 && door)
 		r = door_open(loop, service, ROLE_DOOR_FD, on_door_closed, loop, err);
 	if (r == 0) {
@@ -129,7 +129,7 @@ static int serve(struct sbx_err *err)
 	return r;
 }
 
-int engine_main(int argc, char **argv)
+int engine_main(int argc, char **argv, const struct route_table *const *more)
 {
 	bool reader = argc > 2 && strcmp(argv[2], ROLE_READER) == 0;
 	struct sbx_err err = { 0 };
@@ -145,7 +145,8 @@ int engine_main(int argc, char **argv)
 	for (int fd = ROLE_DOOR_FD; fd < ROLE_LISTENERS_FD + ROLE_LISTENERS_MAX; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (occupy(ROLE_JOURNAL_FD) < 0 || occupy(ROLE_JOURNAL_KEY_FD) < 0 ||
-	    let_go_of_stdio() < 0 || (reader ? read_journal : serve)(&err) < 0) {
+	    let_go_of_stdio() < 0 ||
+	    (reader ? read_journal(&err) : serve(more, &err)) < 0) {
 		(void)fprintf(stderr, "sandbox: engine: %s\n",
 			      err.msg[0] ? err.msg : strerror(errno));
 		return 125;

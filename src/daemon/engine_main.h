@@ -4,6 +4,8 @@
 #ifndef SBX_DAEMON_ENGINE_MAIN_H
 #define SBX_DAEMON_ENGINE_MAIN_H
 
-int engine_main(int argc, char **argv);
+struct route_table;
+/* more: as service_new()'s. */
+int engine_main(int argc, char **argv, const struct route_table *const *more);
 
 #endif

@@ -99,6 +99,12 @@ void exchange_on_gone(struct exchange *ex, void (*fn)(void *arg), void *arg)
 	ex->gone_arg = arg;
 }
 
+void exchange_stop_run(struct exchange *ex)
+{
+	if (ex->gone_fn)
+		ex->gone_fn(ex->gone_arg);
+}
+
 static void tell_gone(struct exchange *ex)
 {
 	void (*fn)(void *) = ex->gone_fn;

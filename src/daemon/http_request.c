@@ -351,26 +351,34 @@ static bool json_modest(const char *text, size_t len)
 	return true;
 }
 
-static int parse_json(struct exchange *ex, struct sbx_err *err)
+json_t *exchange_parse(struct exchange *ex, struct sbx_err *err)
 {
+	json_t *value = NULL;
 	json_error_t why;
-	int r = 0;
 
 	if (!ex->body.len)
-		r = err_set(err, SBX_AT_USAGE, 0, "the request has no body");
+		(void)err_set(err, SBX_AT_USAGE, 0, "the request has no body");
 	else if (!json_modest(ex->body.data, ex->body.len))
-		r = err_set(err, SBX_AT_USAGE, 0,
-			    "the body has more than %u values or a depth over %u",
-			    JSON_TOKENS_MAX, JSON_DEPTH_MAX);
-	else if (!(ex->object = json_loadb(ex->body.data, ex->body.len,
-					   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-					   &why)))
-		r = err_set(err, SBX_AT_USAGE, 0, "the body is not JSON: line %d: %.200s",
-			    why.line, why.text);
-	else if (!json_is_object(ex->object))
-		r = err_set(err, SBX_AT_USAGE, 0, "the body has to be a JSON object");
+		(void)err_set(err, SBX_AT_USAGE, 0,
+			      "the body has more than %u values or a depth over %u",
+			      JSON_TOKENS_MAX, JSON_DEPTH_MAX);
+	else if (!(value = json_loadb(ex->body.data, ex->body.len,
+				      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why)))
+		(void)err_set(err, SBX_AT_USAGE, 0,
+			      "the body is not JSON: line %d: %.200s", why.line,
+			      why.text);
 	exchange_forget_body(ex);
-	return r;
+	return value;
+}
+
+static int parse_json(struct exchange *ex, struct sbx_err *err)
+{
+	ex->object = exchange_parse(ex, err);
+	if (!ex->object)
+		return -EINVAL;
+	return json_is_object(ex->object) ? 0
+					  : err_set(err, SBX_AT_USAGE, 0,
+						    "the body has to be a JSON object");
 }
 
 /* "a=1&b=%20": few fields, each once. */

@@ -153,6 +153,7 @@ const char *route_body_type(enum route_body body)
 {
 	switch (body) {
 	case BODY_JSON:
+	case BODY_TEXT_JSON:
 		return "application/json";
 	case BODY_FORM:
 		return "application/x-www-form-urlencoded";
@@ -172,6 +173,7 @@ static bool type_fits(const struct route *route, const char *type)
 	case BODY_BYTES:
 		return !type || route_is_type(type, route_body_type(route->body));
 	case BODY_JSON:
+	case BODY_TEXT_JSON:
 	case BODY_FORM:
 		break;
 	}

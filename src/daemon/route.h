@@ -28,9 +28,10 @@ enum route_may {
 
 enum route_body {
 	BODY_NONE,
-	BODY_JSON,  /* an object; application/json */
-	BODY_FORM,  /* application/x-www-form-urlencoded, as an object of strings */
-	BODY_BYTES, /* application/octet-stream (or no type): as it is */
+	BODY_JSON,      /* an object; application/json */
+	BODY_FORM,      /* application/x-www-form-urlencoded, as an object of strings */
+	BODY_BYTES,     /* application/octet-stream (or no type): as it is */
+	BODY_TEXT_JSON, /* application/json as it is, for exchange_parse() */
 };
 
 struct route_query {
@@ -111,6 +112,9 @@ json_t *exchange_body(const struct exchange *ex); /* BODY_JSON, BODY_FORM: borro
 const char *exchange_bytes(const struct exchange *ex, size_t *ret_len); /* BODY_BYTES */
 const char *exchange_request_header(const struct exchange *ex,
 				    const char *name); /* in a handler; or NULL */
+/* BODY_TEXT_JSON: any JSON value within the bounds that hold for all. New reference, or
+ * NULL and err filled. The text is gone then. */
+json_t *exchange_parse(struct exchange *ex, struct sbx_err *err);
 bool exchange_accepts(const struct exchange *ex, const char *type); /* named in Accept */
 struct http *exchange_http(const struct exchange *ex); /* NULL once the door closed */
 struct engine *exchange_engine(const struct exchange *ex);
@@ -171,6 +175,8 @@ int exchange_check_policy(const struct exchange *ex, const struct sbx_policy *po
 int exchange_run(struct exchange *ex, struct execution_request *request,
 		 const struct execution_sink *sink, bool detach, const char **ret_id,
 		 struct sbx_err *err);
+/* Stops the run that exchange_run() began, if it goes on; its sink is still called. */
+void exchange_stop_run(struct exchange *ex);
 /* 200 for every verdict of a program; for a fault what its kind says. */
 int exchange_result_status(const json_t *result);
 

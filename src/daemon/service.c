@@ -20,11 +20,14 @@
 
 #define LOOK_US 10000 /* between two looks at what is left, while stopping */
 
+#define TABLES_MAX 16u
+
 struct service {
 	struct engine *engine;
 	struct recorder *recorder;
 	bool recording; /* recorder_open() was called */
 	struct config config;
+	const struct route_table *unix_tables[TABLES_MAX], *tcp_tables[TABLES_MAX];
 	struct http *http; /* NULL until somebody is listened to */
 	struct execution *warm[CONFIG_TEMPLATES_MAX]; /* templates that are being made */
 	struct loop_timer *timer;                     /* while stopping */
@@ -34,7 +37,21 @@ struct service {
 	void *arg;
 };
 
-int service_new(struct engine *engine, struct service **ret, struct sbx_err *err)
+static void set_tables(const struct route_table *ret[TABLES_MAX],
+		       const struct route_table *const *own,
+		       const struct route_table *const *more)
+{
+	size_t count = 0;
+
+	for (; *own && count + 1 < TABLES_MAX; own++)
+		ret[count++] = *own;
+	for (; *more && count + 1 < TABLES_MAX; more++)
+		ret[count++] = *more;
+	ret[count] = NULL;
+}
+
+int service_new(struct engine *engine, const struct route_table *const *more,
+		struct service **ret, struct sbx_err *err)
 {
 	struct service *service = calloc(1, sizeof(*service));
 
@@ -45,6 +62,8 @@ int service_new(struct engine *engine, struct service **ret, struct sbx_err *err
 		return -ENOMEM;
 	}
 	service->engine = engine;
+	set_tables(service->unix_tables, doors_all(), more);
+	set_tables(service->tcp_tables, api_tables, more);
 	config_init(&service->config);
 	*ret = service;
 	return 0;
@@ -226,13 +245,13 @@ static void borrow(struct borrowed *b, const struct config *config,
 	};
 }
 
-static int listen_on(struct http *http, const struct config *config,
+static int listen_on(const struct service *service, const struct config *config,
 		     const struct config_listener *from, struct sbx_err *err)
 {
 	const struct http_listener listener = {
-		.tables = from->kind == CONFIG_UNIX   ? doors_all()
+		.tables = from->kind == CONFIG_UNIX   ? service->unix_tables
 			  : from->kind == CONFIG_DOOR ? doors_of(from->door)
-						      : NULL,
+						      : service->tcp_tables,
 		.fd = from->fd,
 		.kind = from->kind == CONFIG_UNIX ? HTTP_UNIX : HTTP_TCP,
 		.open = from->open,
@@ -245,7 +264,7 @@ static int listen_on(struct http *http, const struct config *config,
 		return err_set_field(err, SBX_AT_USAGE, 0, "doors",
 				     "doors: there is no door named \"%s\": %s",
 				     from->door, doors_names());
-	return http_listen(http, &listener, err);
+	return http_listen(service->http, &listener, err);
 }
 
 static int start(struct service *service, const struct config *config,
@@ -254,7 +273,7 @@ static int start(struct service *service, const struct config *config,
 	int r = http_new(service->engine, options, &service->http, err);
 
 	for (size_t i = 0; r == 0 && i < config->listener_count; i++)
-		r = listen_on(service->http, config, &config->listeners[i], err);
+		r = listen_on(service, config, &config->listeners[i], err);
 	return r;
 }
 

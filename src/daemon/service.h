@@ -8,10 +8,13 @@
 #include "daemon/record.h"
 #include "engine/engine.h"
 
+struct route_table;
 struct service;
 
-/* The engine stays the caller's and outlives it. */
-int service_new(struct engine *engine, struct service **ret, struct sbx_err *err);
+/* The engine stays the caller's and outlives it. more: what HTTP serves beside our own
+ * interface and the doors, NULL at the end; lives as long as the process. */
+int service_new(struct engine *engine, const struct route_table *const *more,
+		struct service **ret, struct sbx_err *err);
 void service_free(struct service **service); /* sets NULL; takes a pointer to NULL */
 /* Before engine_free(), and not from the loop: nothing is listened to any more, the journal is
  * closed. service_free() follows behind it. */

@@ -20,7 +20,9 @@ void stream_object(struct stream *s, json_t *object)
 
 	/* Types are words of ours and JSON has no bare line end: nothing that a program says
 	 * can end an event or begin one. */
-	if (r == 0 && s->events)
+	if (r == 0 && s->events && s->plain)
+		r = buf_add(&s->text, "data: ", 6);
+	else if (r == 0 && s->events)
 		r = buf_addf(&s->text,
 			     "event: %s\nid: %llu\ndata: ", type ? type : "message",
 			     (unsigned long long)s->next++);
@@ -121,7 +123,9 @@ static void text_chunk(struct stream *s, int stream, const char *data, size_t le
 		used += 3;
 		at += r == 0 ? have - at : (size_t)-r;
 	}
-	if (used)
+	if (used && s->text_as)
+		stream_object(s, s->text_as(s->text_arg, stream, out, used));
+	else if (used)
 		stream_object(s, text_line(s, stream, out, used));
 }
 

@@ -15,8 +15,12 @@
 struct stream {
 	struct buf text; /* what was not read begins at `at` */
 	size_t at;
-	bool events;   /* server-sent events, else NDJSON */
-	bool stamped;  /* lines of text have a "timestamp", ISO 8601 */
+	bool events;  /* server-sent events, else NDJSON */
+	bool stamped; /* lines of text have a "timestamp", ISO 8601 */
+	bool plain;   /* events have neither a name nor an id */
+	/* What a text becomes; NULL: {"type", "text"}. New reference; NULL breaks. */
+	json_t *(*text_as)(void *arg, int stream, const char *text, size_t len);
+	void *text_arg;
 	uint64_t next; /* id of the next event */
 	bool broken; /* something did not fit, or there was no memory: the text is of no use any more */
 	struct {

@@ -35,7 +35,8 @@ def record(answers: list, method: str, pattern: str, answer) -> None:
 
 def bodies(server: Server) -> dict:
     """What makes each operation with a body do its work; the others are asked as they are."""
-    return {"run": {"code": "print(1)\n{'a': 1}"}, "makeSession": {}, "completeInSession": {"code": "pri"}}
+    return {"run": {"code": "print(1)\n{'a': 1}"}, "makeSession": {}, "completeInSession": {"code": "pri"},
+            "mcp": {"jsonrpc": "2.0", "id": 1, "method": "ping"}}
 
 
 def session(server: Server) -> str:
