@@ -76,11 +76,13 @@ const struct policy_field policy_fields[] = {
 	  .meaning = "Threads and processes together, the program's first one included.",
 	  .meaning_zh = "线程与进程的总数上限，包括程序的第一个。" },
 	/* 0 would end a program at its first byte, which nobody means by it. */
+	/* The engine holds it as bytes, as a result and as an answer, and makes these on its
+	 * loop: 32 MiB of each stream keep everybody else waiting for a second at worst. */
 	{ .name = "max_output_bytes",
 	  .type = POLICY_INT,
 	  .offset = AT(max_output_bytes),
 	  .min = 1,
-	  .max = 1073741824,
+	  .max = 33554432,
 	  .unit = "bytes",
 	  .permissive = 1,
 	  .meaning =

@@ -18,7 +18,7 @@ from sandbox.core import server as server_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = ["sandbox", "sandbox.config.settings", "sandbox.core.programs", "sandbox.core.sandbox", "sandbox.core.session",
-           "sandbox.exceptions", "sandbox.logging.security_logger"]
+           "sandbox.exceptions", "sandbox.integration.tools", "sandbox.logging.security_logger"]
 PAGES = ["docs/sdk.md", "README.md"]
 
 
