@@ -183,13 +183,17 @@ int store_open_keeper(const struct journal *journal, sqlite3 **ret, struct sbx_e
 static int open_writer(struct journal *journal, struct sbx_err *err)
 {
 	int r = open_database(journal, SQLITE_OPEN_READWRITE, &journal->db, err);
+	struct stat st;
 
-	/* Space that pruning frees goes back in steps. Both only count for a new file. */
+	if (r == 0 && fstatat(journal->dir_fd, "journal.db", &st, 0) < 0)
+		r = err_set(err, SBX_AT_JOURNAL, errno, "journal: journal.db");
+	/* Space that pruning frees goes back in steps. In a file that is not new it would only
+	 * be a commit of its own, with a sync. */
+	if (r == 0 && st.st_size == 0)
+		r = run_sql(journal->db, "PRAGMA auto_vacuum = INCREMENTAL;", "settings",
+			    err);
 	if (r == 0)
-		r = run_sql(
-			journal->db,
-			"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;",
-			"WAL mode", err);
+		r = run_sql(journal->db, "PRAGMA journal_mode = WAL;", "WAL mode", err);
 	if (r == 0)
 		r = run_sql(journal->db,
 			    journal->durability == JOURNAL_FULL
@@ -236,6 +240,9 @@ static int make_file(int dir, const char *name, const char *text, mode_t mode)
 	uint32_t number;
 	int fd, r;
 
+	/* Before anything is written: each opening asks for a public key. */
+	if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
 	randombytes_buf(&number, sizeof(number));
 	(void)snprintf(temporary, sizeof(temporary), "%.32s.%08x", name, number);
 	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,

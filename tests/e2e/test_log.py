@@ -71,8 +71,8 @@ def rows(journal: str, *args: str) -> list[dict]:
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-def on_terminal(*args: str, columns: int = 80, env: dict | None = None) -> str:
-    """What a terminal of this width gets."""
+def on_terminal(*args: str, columns: int = 80, env: dict | None = None, until: str = "", times: int = 0) -> str:
+    """What a terminal of this width gets. Interrupted when a text has come so many times."""
     main, sub = pty.openpty()
     fcntl.ioctl(sub, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
@@ -91,6 +91,9 @@ def on_terminal(*args: str, columns: int = 80, env: dict | None = None) -> str:
         if not part:
             break
         out += part
+        if until and out.count(until.encode()) >= times:
+            process.send_signal(signal.SIGINT)
+            until = ""
     os.close(main)
     assert process.wait(30) == 0
     return out.decode("utf-8").replace("\r\n", "\n")
@@ -183,6 +186,72 @@ def test_nothing_reaches_the_terminal(journal: str) -> None:
     # What the bytes were is said, in JSON as the very value.
     assert "\\x1b[2J" in log(journal, "show", hostile).stdout
     assert rows(journal, "show", hostile)[0]["stdout"].startswith("\x1b[2J\x1b]0;owned\x07\u202eevil\u200b\x9b31m\n")
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\u202e\u2066\u200b\x9b31m\x7f\r\v\u2028\n2026-11-24 00:00:00  ok  0000  forged\n"
+
+
+def evil_programs(place: str) -> list[tuple[list[str], str | None]]:
+    """Every field that a program or its caller can fill, with what would do something to a terminal."""
+    named = os.path.join(place, "evil\x1b[2J\u202e\n2026 ok forged.py")
+    with open(named, "w") as file:
+        file.write("1/0")
+    text = ascii(EVIL)
+    long = f"{text} * 20000"  # over 1 MB
+    return [
+        (["-"], f"x = 1 # {EVIL.splitlines()[0]}\ny = '''{EVIL}'''\nprint(y)"),
+        (["-"], f"y = '''{EVIL * 20000}'''"),
+        ([named], None),
+        (["-c", f"raise ValueError({text})"], None),
+        (["-c", f"raise ValueError({long})"], None),
+        (["-c", long], None),
+        (["-c", f"__import__({text})"], None),
+        (["-c", f"__import__({long})"], None),
+        (["-c", f"open({text})"], None),
+        (["-c", f"raise type({ascii('E' + EVIL)}, (Exception,), {{}})(1)"], None),
+        (["-c", f"import sys\nsys.stdout.buffer.write(b'\\xff\\xfe\\xc0\\x80\\xed\\xa0\\x80\\x9b2J\\n' * 100)\n"
+                f"sys.stderr.write({text})\nprint({long})"], None),
+        (["-c", f"open('a' + {ascii(EVIL.replace('/', ''))}, 'w').write('left')"], None),
+    ]
+
+
+@pytest.fixture(scope="module")
+def evil():
+    place = tempfile.mkdtemp(prefix="sandbox-log-")
+    directory = os.path.join(place, "journal")
+    for args, stdin in evil_programs(place):
+        done = runner.run_command("run", "--set", "allowed_modules=sys", "--set", "allow_file_operations=true",
+                                  "--set", "max_output_bytes=4000000", "--quiet", *args, stdin=stdin,
+                                  env={**os.environ, "SANDBOX_JOURNAL": directory})
+        assert done.exit in (0, 1, 4), (args[0][:40], done.exit, done.stderr[:300])
+    yield directory
+    shutil.rmtree(place)
+
+
+def check_harmless(text: str, args: tuple[str, ...]) -> None:
+    text = text.replace("\r\n", "\n")  # of CSV
+    found = UNSAFE.search(re.sub(r"\x1b\[(3[0-9]|0)m", "", text))
+    assert not found, (args, found, text[max(0, found.start() - 80):found.end() + 20])
+    assert not [line for line in text.splitlines() if line.startswith("2026-11-24 00:00:00")], args
+
+
+def test_evil_fields_on_a_terminal(evil: str) -> None:
+    """Newlines, escapes, bidi, invalid UTF-8 and fields of a megabyte, in code, names, errors, subjects and output."""
+    every = rows(evil, "list")
+    assert len(every) == 12 and {"ok", "error", "denied"} <= {row["status"] for row in every}
+    looks = [("list",), ("list", "--json"), ("export",), ("export", "--format", "csv"), ("stats",)]
+    looks += [("show", row["id"], *more) for row in every for more in ((), ("--json",))]
+    for args in looks:
+        check_harmless(on_terminal("log", *args, "--journal", evil), args)
+    assert len(on_terminal("log", "list", "--journal", evil).splitlines()) == 1 + len(every)
+    # All that was recorded, as it is followed: the last verdict is the newest execution's.
+    newest = every[0]["id"]
+    for more, times in (((), 2), (("--json",), 2)):
+        args = ("log", "follow", "--after", "0", *more)
+        text = on_terminal(*args, "--journal", evil, until=newest, times=times)
+        check_harmless(text, args)
+        assert all(row["id"] in text for row in every)
+    assert log(evil, "verify").exit == 0
 
 
 def test_forged_records(journal: str) -> None:
