@@ -53,7 +53,8 @@ class Server:
         self.socket = f"{self.dir}/s"
         self.log = open(f"{self.dir}/log", "w+b")
         self.process = subprocess.Popen(
-            [runner.BINARY, "serve", "--socket", self.socket, "--exit-with-stdin", *args],
+            [runner.BINARY, "serve", "--socket", self.socket, "--exit-with-stdin",
+             *([] if {"--journal", "--config", "--no-journal"} & {*args} else ["--no-journal"]), *args],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.log, cwd=cwd)
         self.await_line("listening on unix:")
 
