@@ -450,6 +450,7 @@ def test_many(tmp_path) -> None:
     assert policy
     for args, expected in ((("list",), 50), (("list", "--status", "memory"), min(50, count // 1000)),
                            (("list", "--since", "1d", "--until", "1m"), 0),
+                           (("list", "--status", "lost"), 0), (("list", "--status", "running"), 0),
                            (("show", f"{7 * 2654435761:032x}"), 1)):
         seconds = []
         for _ in range(3):
