@@ -26,7 +26,7 @@ static const char *field_name(size_t i)
 static int unknown(const char *name, struct sbx_err *err)
 {
 	const char *near = policy_nearest(name, field_name);
-	char text[POLICY_SHOWN], field[sizeof(err->field)];
+	char text[POLICY_SHOWN], field[sizeof((struct sbx_err){ 0 }.field)];
 
 	if (strcmp(name, "preset") == 0)
 		return err_set_field(
