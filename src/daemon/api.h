@@ -46,6 +46,9 @@ struct api_owner {
 int api_session_make(struct exchange *ex, const struct request *request, uint32_t idle_s,
 		     const struct api_owner *owner, struct session **ret,
 		     struct sbx_err *err);
+/* Into a request for a program in it: the session, its policy, and the names that it was made
+ * with; they live as long as the session. */
+void api_session_request(struct session *session, struct execution_request *request);
 /* session_restart(), which the journal hears of. */
 int api_session_restart(struct session *session, struct sbx_err *err);
 
