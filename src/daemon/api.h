@@ -59,6 +59,9 @@ struct session *api_session_find(const struct exchange *ex, const char *id); /* 
 int api_session_of(struct exchange *ex, const json_t *object,
 		   const struct sbx_policy *defaults, struct session **ret,
 		   struct sbx_err *err);
+/* Into a request for a program in it: the session, its policy, and the names that it was made
+ * with; they live as long as the session. */
+void api_session_request(struct session *session, struct execution_request *request);
 /* session_restart(), which the journal hears of. */
 int api_session_restart(struct session *session, struct sbx_err *err);
 json_t *api_session_list(

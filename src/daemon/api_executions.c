@@ -170,10 +170,9 @@ static int post_execution(struct exchange *ex, struct sbx_err *err)
 	if (request.session) {
 		struct session *session = api_session(ex, request.session, "session");
 
-		request.execution.session = session;
 		request.execution.timeout_s = request.timeout_s;
 		if (session)
-			request.execution.policy = session_policy(session);
+			api_session_request(session, &request.execution);
 	}
 	if (!request.session || request.execution.session)
 		r = begin(ex, &request, err);

@@ -211,6 +211,16 @@ int api_session_make(struct exchange *ex, const struct request *request, uint32_
 	return r;
 }
 
+void api_session_request(struct session *session, struct execution_request *request)
+{
+	const struct api_owner *owner = session_arg(session);
+
+	request->session = session;
+	request->policy = session_policy(session);
+	request->preset = *owner->preset ? owner->preset : NULL;
+	request->template = *owner->template ? owner->template : NULL;
+}
+
 int api_session_restart(struct session *session, struct sbx_err *err)
 {
 	int r = session_restart(session, err);

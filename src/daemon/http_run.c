@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "daemon/api.h"
 #include "daemon/http_internal.h"
 
 struct ours {
@@ -177,8 +176,6 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 		.name = ex->caller.name,
 		.door = ex->table->door ? ex->table->door : "http",
 	};
-	const struct api_owner *owner = request->session ? session_arg(request->session)
-							 : NULL;
 	struct ours *ours;
 	int r;
 
@@ -197,10 +194,6 @@ int exchange_run(struct exchange *ex, struct execution_request *request,
 	request->peer_fd = ex->caller.peer_fd;
 	request->remote = ex->caller.confined;
 	request->caller = ex->caller.name;
-	if (owner) {
-		request->preset = *owner->preset ? owner->preset : NULL;
-		request->template = *owner->template ? owner->template : NULL;
-	}
 	r = runs_submit(ex->http->runs, ex->http->engine, request, &caller, detach, &mine,
 			&ours->run, err);
 	if (r < 0) {

@@ -252,10 +252,9 @@ struct session *api_session(struct exchange *ex, const char *id, const char *fie
 	return NULL;
 }
 
-const struct sbx_policy *session_policy(const struct session *session)
+void api_session_request(struct session *session, struct execution_request *request)
 {
-	(void)session;
-	return NULL;
+	request->session = session;
 }
 
 void *session_arg(const struct session *session)

@@ -359,9 +359,7 @@ static int run_in(struct exchange *ex, struct session *session, json_t *code,
 				       .display = on_display,
 				       .refused = on_refused,
 				       .done = on_done };
-	struct execution_request request = { .policy = session_policy(session),
-					     .session = session,
-					     .code = json_string_value(code),
+	struct execution_request request = { .code = json_string_value(code),
 					     .code_len = json_string_length(code),
 					     .peer_fd = -1 };
 	struct run_lines *lines = calloc(1, sizeof(*lines));
@@ -371,6 +369,7 @@ static int run_in(struct exchange *ex, struct session *session, json_t *code,
 		free(lines);
 		return err_set(err, SBX_AT_ENGINE, ENOMEM, "request");
 	}
+	api_session_request(session, &request);
 	lines->ex = ex;
 	lines->loop = engine_loop(exchange_engine(ex));
 	sink.arg = lines;
