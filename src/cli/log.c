@@ -389,6 +389,16 @@ int log_ask_rows(struct log_session *session, const char *verb, const json_t *fi
 
 	if (r >= 0)
 		return 0;
+	/* What cannot even be opened is what verify is asked for. */
+	if (strcmp(verb, "verify") == 0 && err.errnum == EBADMSG) {
+		json_t *row = json_pack("{s:b,s:{s:s,s:i,s:s}}", "ok", 0, "finding",
+					"table", "journal.db", "seq", 0, "what", err.msg);
+
+		if (row)
+			(void)fn(arg, row, NULL, 0);
+		json_decref(row);
+		return row ? 0 : cli_fail(EXIT_OUR_FAULT, "out of memory");
+	}
 	return cli_fail(err_kind(err.stage)->exit_code == EXIT_WRONG_USAGE
 				? EXIT_WRONG_USAGE
 				: EXIT_OUR_FAULT,

@@ -49,10 +49,11 @@ int store_error(sqlite3 *db, const char *what, struct sbx_err *err)
 		return -EBUSY;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		(void)err_set(
-			err, SBX_AT_JOURNAL, 0,
-			"journal: %s: the file is damaged (%s); `sandbox log verify` says more",
-			what, sqlite3_errmsg(db));
+		(void)err_set(err, SBX_AT_JOURNAL, 0,
+			      "journal: %s: the file is damaged (%s)", what,
+			      sqlite3_errmsg(db));
+		if (err)
+			err->errnum = EBADMSG;
 		return -EBADMSG;
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:

@@ -343,6 +343,19 @@ def test_verify_and_head(journal: str, tmp_path) -> None:
     assert json.loads(log(altered, "verify", "--json").stdout)["ok"] is False
 
 
+def test_verify_of_what_cannot_be_opened(journal: str, tmp_path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(journal, damaged)
+    for path in damaged.glob("journal.db-*"):
+        path.unlink()
+    with open(damaged / "journal.db", "r+b") as file:
+        file.write(bytes(range(256)) * 12)
+    ran = log(str(damaged), "verify")
+    assert ran.exit == 1 and ran.stdout.startswith("altered: journal.db")
+    assert json.loads(log(str(damaged), "verify", "--json").stdout)["ok"] is False
+    assert log(str(damaged), "list").exit == 125
+
+
 def test_prune(journal: str, tmp_path) -> None:
     copy = str(tmp_path / "copy")
     shutil.copytree(journal, copy)
