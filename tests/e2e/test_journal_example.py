@@ -60,7 +60,7 @@ ALTERATIONS = {
     "beginning": "DELETE FROM starts WHERE seq = (SELECT min(seq) FROM starts)",
     "middle": "DELETE FROM starts WHERE seq = (SELECT max(seq) - 1 FROM starts)",
     "exchange": "UPDATE events SET seq = -seq",
-    "mac": "UPDATE samples SET mac = zeroblob(32)",
+    "mac": "UPDATE executions SET mac = zeroblob(32)",
     "signature": "UPDATE signatures SET signature = zeroblob(64)",
     "head": "UPDATE head SET statement = replace(statement, 'commit ', 'commit 1')",
     "meta": "INSERT INTO meta VALUES ('more', 'x')",
