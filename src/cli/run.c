@@ -372,6 +372,8 @@ static int open_journal(struct options *options, struct spawn_options *ret,
 	/* One that cannot be is no reason not to run; the result says so. */
 	(void)snprintf(options->journal_error, sizeof(options->journal_error), "%s",
 		       err->msg);
+	if (options->json && !options->quiet) /* else the summary says so */
+		(void)fprintf(stderr, "sandbox: run: not recorded: %s\n", err->msg);
 	*err = (struct sbx_err){ 0 };
 	return 0;
 }
