@@ -130,6 +130,16 @@ static inline int k_pidfd_send_signal(int pidfd, int sig)
 {
 	return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0); /* 5.1 */
 }
+/* With a number that its handler reads (sigqueue(3)). */
+static inline int k_pidfd_queue_signal(int pidfd, int sig, int value)
+{
+	siginfo_t info = { .si_signo = sig, .si_code = SI_QUEUE };
+
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_int = value;
+	return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, &info, 0);
+}
 static inline int k_pidfd_open(pid_t pid, unsigned flags)
 {
 	return (int)syscall(SYS_pidfd_open, pid, flags); /* 5.3 */

@@ -112,7 +112,8 @@ void execution_start(struct execution *execution); /* with hold_start */
 /* Before execution_start(): ends it as fault, or as refused. */
 void execution_fail(struct execution *execution, const struct sbx_err *err);
 void execution_conclude(struct execution *execution);  /* after outcome(); once */
-void execution_interrupt(struct execution *execution); /* KeyboardInterrupt */
+/* KeyboardInterrupt in a session's program; one that has not begun gets it at its start. */
+void execution_interrupt(struct execution *execution);
 void engine_cancel_all(struct engine *engine);         /* execution_cancel() of each */
 const char *execution_id(const struct execution *execution);
 

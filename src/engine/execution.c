@@ -107,7 +107,7 @@ static void on_interrupt(void *arg)
 		return;
 	}
 	/* Once more: it may have caught one. */
-	worker_interrupt(x->box->worker);
+	worker_interrupt(x->box->worker, x->count);
 	if (loop_timer_at(x->engine->loop, &x->timer, loop_now_us() + INTERRUPT_US,
 			  on_interrupt, x) < 0)
 		end_box(x);
@@ -271,6 +271,8 @@ static void run(struct execution *x)
 			  x->started_us + (uint64_t)(x->policy.max_execution_time * 1e6),
 			  on_deadline, x) < 0)
 		execution_fault_with(x, SBX_AT_ENGINE, ENOMEM, "timer");
+	else if (x->interrupted)
+		worker_interrupt(box->worker, x->count);
 }
 
 /* Once a run, so that a program cannot keep us busy with it. */
@@ -561,7 +563,9 @@ void execution_fail(struct execution *x, const struct sbx_err *err)
 void execution_interrupt(struct execution *x)
 {
 	if (x->state == RUNNING)
-		worker_interrupt(x->box->worker);
+		worker_interrupt(x->box->worker, x->count);
+	else if (x->state < RUNNING)
+		x->interrupted = true;
 }
 
 const char *execution_id(const struct execution *x)

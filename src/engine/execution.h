@@ -40,6 +40,7 @@ struct execution {
 	int input;                      /* its end of stdin, until it is sent */
 
 	bool look_asked, look_due; /* the program's one last look */
+	bool interrupted; /* before it began: at its start */
 	bool answered; /* in a session: it said that it is over, its worker lives */
 	struct events events;
 	struct loop_timer *timer;     /* deadline; interrupts; what it left */

@@ -535,8 +535,13 @@ int session_new(struct engine *engine, const struct session_request *request,
 
 void session_interrupt(struct session *s)
 {
-	if (s->box->running)
-		execution_interrupt(s->box->running);
+	struct execution *x = s->box->running;
+
+	/* One that is over is there until its end is told. */
+	if (!x || x->state > RUNNING)
+		x = s->first;
+	if (x)
+		execution_interrupt(x);
 }
 
 int session_restart(struct session *s, struct sbx_err *err)

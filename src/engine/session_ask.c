@@ -51,7 +51,7 @@ static void on_ask_late(void *arg)
 	loop_timer_cancel(&s->inspection.timer);
 	if (!s->inspection.interrupted) {
 		s->inspection.interrupted = true;
-		worker_interrupt(s->box->worker);
+		worker_interrupt(s->box->worker, 0);
 		if (loop_timer_at(s->engine->loop, &s->inspection.timer,
 				  loop_now_us() + ASK_US, on_ask_late, s) == 0)
 			return;

@@ -542,6 +542,7 @@ static int execute(const struct program *program, PyObject **ret_last)
 	if (begin(program) < 0 || compile_program(program->source, program->filename,
 						  in_session, &body, &last) < 0)
 		return -1;
+	worker_interruptible();
 	ran = evaluate(body);
 	if (!ran)
 		return -1;

@@ -57,6 +57,8 @@ struct program {
 void worker_event(const char *kind, PyObject *subject, const char *rule, long line,
 		  const char *remedy);
 void worker_events_flush(void);
+/* The program's own code comes next: from here on an interrupt is its. */
+void worker_interruptible(void);
 /* With RUN_LOOK: has the supervisor look at what the program holds, before it is let go.
  * Waits 200 ms at most. */
 void worker_look(void);

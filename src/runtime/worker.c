@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,22 +508,61 @@ bool worker_display(const char *json, size_t len, bool wait)
 /* ---- a session ---- */
 
 static struct sigaction interrupt_action;
+static atomic_int interrupted; /* the program that an interrupt between two was for */
+static atomic_int current;     /* the program that may be interrupted, 0 between two */
 
-/* The engine interrupts a program until it hears that it is over. What comes too late is
- * dropped, by the kernel too where it still waits. */
-static void interrupts_off(void)
+static void interrupt_if_current(void)
 {
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	int count = atomic_load(&current);
 
-	(void)sigaction(SIGINT, &ignore, &interrupt_action);
+	if (count != 0 && atomic_compare_exchange_strong(&interrupted, &count, 0))
+		(void)kill(getpid(), SIGINT);
 }
 
-static void interrupts_on(void)
+/* Between two programs. Threads that were left behind may run it late, when the next
+ * program has begun. */
+static void note_interrupt(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	if (info->si_code != SI_QUEUE)
+		return;
+	atomic_store(&interrupted, info->si_value.sival_int);
+	interrupt_if_current();
+}
+
+/* The engine interrupts a program from when it has sent it until it hears that it is over,
+ * by its number: what comes too late is for a program that is no more, what comes before
+ * the program has begun is kept for it. */
+static void interrupts_off(void)
+{
+	struct sigaction old, note = { .sa_sigaction = note_interrupt,
+				       .sa_flags = SA_SIGINFO | SA_RESTART };
+
+	atomic_store(&current, 0);
+	(void)sigemptyset(&note.sa_mask);
+	(void)sigaction(SIGINT, &note, &old);
+	if (!(old.sa_flags & SA_SIGINFO) || old.sa_sigaction != note_interrupt)
+		interrupt_action = old;
+}
+
+/* COUNT: of the program, or 0 for what is no program. */
+static void interrupts_on(uint32_t count)
 {
 	/* One whose handler ran already is in the interpreter's books. */
 	if (PyErr_CheckSignals() < 0)
 		PyErr_Clear();
 	(void)sigaction(SIGINT, &interrupt_action, NULL);
+	atomic_store(&current, (int)count);
+	interrupt_if_current();
+}
+
+static uint32_t cell; /* the session's program that is being run, or 0 */
+
+void worker_interruptible(void)
+{
+	if (cell)
+		interrupts_on(cell);
 }
 
 static int tell(uint32_t type, const struct json *text)
@@ -568,7 +608,7 @@ static int run_cell(struct message *m, struct program *program)
 	message_clear(m);
 	looks = program->run.flags & RUN_LOOK;
 	between = false;
-	interrupts_on();
+	cell = program->cell.count;
 	code = program_run(program, &done);
 	if (!worker_is_self())
 		_exit(program_finish(code)); /* a child that came out at the end */
@@ -577,6 +617,7 @@ static int run_cell(struct message *m, struct program *program)
 	(void)stdio_flush();
 	(void)fflush(NULL);
 	interrupts_off();
+	cell = 0;
 	between = true;
 	r = tell(WORKER_DONE, &done);
 	json_free(&done);
@@ -594,7 +635,7 @@ static int answer(const struct message *m)
 	memcpy(&ask, m->payload, sizeof(ask));
 	if (ask.text_len != m->frame.len - sizeof(ask))
 		return -EBADMSG;
-	interrupts_on();
+	interrupts_on(0);
 	session_answer(ask.what, m->payload + sizeof(ask), ask.text_len, &text);
 	PyErr_Clear();
 	interrupts_off();
@@ -608,8 +649,6 @@ static _Noreturn void serve_session(struct program *program)
 	struct message m;
 	int r;
 
-	(void)sigaction(SIGINT, NULL, &interrupt_action);
-	interrupts_off();
 	between = true;
 	if (session_begin() < 0)
 		_exit(1);
@@ -679,6 +718,8 @@ _Noreturn void worker_main(int init_pidfd, int channel_fd, unsigned walls)
 	request.message.fd_count = 0; /* taken */
 	if (child_confine(&confine, &landlock, &listener, &err) < 0)
 		fail(&err);
+	if (program.run.flags & RUN_SESSION)
+		interrupts_off(); /* its first program may be sent from STARTED on */
 	/* From here to STARTED no call may be one that the filter asks about: nobody
 	 * answers yet. */
 	message_clear(&request.message);

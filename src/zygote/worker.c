@@ -366,10 +366,10 @@ int worker_send(struct worker *w, enum worker_frame type, const void *data, size
 	return r < 0 ? r : flush(w);
 }
 
-void worker_interrupt(struct worker *w)
+void worker_interrupt(struct worker *w, uint32_t count)
 {
 	if (w->pidfd >= 0 && !w->exited)
-		(void)k_pidfd_send_signal(w->pidfd, SIGINT);
+		(void)k_pidfd_queue_signal(w->pidfd, SIGINT, (int)count);
 }
 
 static int answer(struct worker *w, enum worker_frame type)

@@ -60,7 +60,9 @@ int worker_send(struct worker *worker, enum worker_frame type, const void *data,
 		size_t len, int fd);
 int worker_looked(struct worker *worker);     /* WORKER_LOOKED */
 int worker_displayed(struct worker *worker);  /* WORKER_DISPLAYED */
-void worker_interrupt(struct worker *worker); /* SIGINT to its process */
+/* SIGINT to its process, for a session's program COUNT alone if that is not 0: one that it
+ * has been sent and not begun yet keeps it, and it is lost on any other. */
+void worker_interrupt(struct worker *worker, uint32_t count);
 
 uint32_t worker_serial(const struct worker *worker);
 uint32_t worker_uid_index(const struct worker *worker);

@@ -180,6 +180,18 @@ def test_interrupt_of_an_idle_session_is_nothing(make):
     assert session.value("x") == 1
 
 
+def test_interrupt_before_it_has_begun(make):
+    """From the moment at which it is accepted, also while its session starts; and never the program behind it."""
+    for turn in range(60):
+        if turn % 10 == 0:
+            session = make(max_execution_time=30)
+        status, begun = session.server.call("POST", "/v1/executions", {"session": session.id, "detach": True,
+                                                                       "code": "while True: pass"})
+        assert status == 202 and session.post("interrupt")[0] == 204
+        assert session.value("1") == 1
+        assert session.server.call("GET", f"/v1/executions/{begun['id']}")[1]["result"]["error"]["name"] == "KeyboardInterrupt"
+
+
 @pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(30)",
                                   "for _ in range(2):\n    try:\n        while True: pass\n    except BaseException: pass"])
 def test_time_limit_keeps_the_session(make, code):
